@@ -10,7 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,17 +29,24 @@ TOKEN_VARIABLE = "CONVBENCH_TOKEN"
 _ANSWER_S, _LOOK_S = 180.0, 2.0
 #: Runs that are asked for at a time.
 _PAGE = 200
+#: The filters of the list of runs, and the columns of its frame.
+FILTERS = ("sweep", "machine", "host", "branch", "commit", "torch", "state", "verdict", "text")
+RUN_COLUMNS = (
+    *("id", "name", "state", "started_at", "finished_at", "host", "machine", "torch", "cases", "statuses"),
+    *("git_commit", "git_branch", "git_dirty"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceJob:
-    """A job of a service as it was when asked. `run_id` is None until its run begins."""
+    """A job of a service as it was when asked. `run_id`, or `campaign_id` of a fleet, is None until that begins."""
 
     id: str
     state: JobState
     name: str
     cases: int
     run_id: str | None
+    campaign_id: str | None
     exit_code: int | None
     reason: str | None
 
@@ -91,22 +98,25 @@ class ServiceConnection:
     def runs(self, *, most: int = 1000, **filters: str) -> pandas.DataFrame:
         """One row per stored run, the newest first, without results.
 
-        The filters are those of the list of runs: sweep, machine, host, branch, commit, torch, state, text.
+        The filters are those of the list of runs (FILTERS): sweep, machine, host, branch, commit, torch, state,
+        verdict, text. Raises RequestError for another one.
         """
         import pandas
 
+        if unknown := sorted(set(filters) - set(FILTERS)):
+            raise RequestError(
+                f"no filter is called {', '.join(unknown)}", hint=f"the filters are {', '.join(FILTERS)}"
+            )
         rows: list[dict[str, Any]] = []
         after: str | None = None
         while len(rows) < most:
             query = filters | {"limit": str(min(_PAGE, most - len(rows)))} | ({"after": after} if after else {})
             page = self._ask("GET", f"/runs?{urllib.parse.urlencode(query)}")
-            rows += [
-                {**run, **{f"git_{name}": value for name, value in (run["git"] or {}).items()}} for run in page["runs"]
-            ]
+            rows += [run | {f"git_{name}": value for name, value in (run["git"] or {}).items()} for run in page["runs"]]
             after = page["after"]
             if after is None:
                 break
-        return pandas.DataFrame(rows).drop(columns="git", errors="ignore")
+        return pandas.DataFrame(rows, columns=list(RUN_COLUMNS))
 
     def run(self, ref: str = "latest") -> MeasuredRun:
         """A run with its results: `latest`, an id, a unique prefix of one, or a baseline."""
@@ -135,11 +145,54 @@ class ServiceConnection:
         host: str | None = None,
         against: str | None = None,
         priority: int = 0,
+        fleet: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
     ) -> ServiceJob:
-        """Submit a sweep: its YAML text, or the Path of its file. The same key gives the same job."""
+        """Submit a sweep: its YAML text, the name of one that comes with convbench, or the Path of its file.
+
+        With `fleet`, as `{"how": "split", "where": {"rack": "2"}}`, hosts of the service's cluster measure it. The same
+        key gives the same job.
+        """
         text = sweep.read_text(encoding="utf-8") if isinstance(sweep, Path) else sweep
-        body = {"sweep": text, "host": host, "against": against, "priority": priority}
+        return self._submit({"sweep": text}, host, against, priority, fleet, idempotency_key)
+
+    def submit_model(
+        self,
+        model: str,
+        *,
+        inputs: Sequence[str],
+        arguments: Sequence[str] = (),
+        train: bool = False,
+        autocast: str | None = None,
+        channels_last: bool = False,
+        real: bool = False,
+        budget_s: float | None = None,
+        host: str | None = None,
+        against: str | None = None,
+        priority: int = 0,
+        fleet: Mapping[str, object] | None = None,
+        idempotency_key: str | None = None,
+    ) -> ServiceJob:
+        """Submit a model that the service can import, `package.module:Model`: its convolutions are measured.
+
+        `inputs` are texts such as `8x3x224x224` or `ids=1x77:int64`, and `arguments` such as `depth=50`. Its run takes
+        `budget_s` seconds at most. RequestError where the service imports no models: it needs `--trust-modules`.
+        """
+        asked: dict[str, Any] = {"model": model, "input": list(inputs), "arguments": list(arguments), "train": train}
+        asked |= {"autocast": autocast, "channels_last": channels_last, "real": real}
+        asked |= {} if budget_s is None else {"budget": budget_s}
+        return self._submit(asked, host, against, priority, fleet, idempotency_key)
+
+    def _submit(
+        self,
+        asked: Mapping[str, Any],
+        host: str | None,
+        against: str | None,
+        priority: int,
+        fleet: Mapping[str, object] | None,
+        idempotency_key: str | None,
+    ) -> ServiceJob:
+        body = {**asked, "host": host, "against": against, "priority": priority, "fleet": fleet}
         return _job(self._ask("POST", "/jobs", body, {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}))
 
     def job(self, job_id: str) -> ServiceJob:
@@ -190,8 +243,9 @@ class ServiceConnection:
         """What the service says is wrong, with its hint."""
         try:
             found = json.loads(error.read())
-            mistakes = [f"line {one['line']}: {one['message']}" for one in found.get("mistakes") or ()]
-            return RequestError([str(found["detail"]), *mistakes], hint=found.get("hint"))
+            if mistakes := [_mistake(one) for one in found.get("mistakes") or ()]:
+                return RequestError(mistakes)
+            return RequestError(str(found["detail"]), hint=found.get("hint"))
         except (OSError, ValueError, TypeError, KeyError, AttributeError, http.client.HTTPException):
             return RequestError(f"{self._url} answered with status {error.code}", hint="is it a service of convbench?")
 
@@ -206,6 +260,13 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 _OPENER = urllib.request.build_opener(_NoRedirects)
 
 
+def _mistake(found: Mapping[str, Any]) -> str:
+    """`line 4, axes: unknown key 'foo' (known keys: ...)`: a mistake in a sweep as the service tells it."""
+    where = f", {found['where']}" if found["where"] else ""
+    hint = f" ({found['hint']})" if found.get("hint") else ""
+    return f"line {found['line']}{where}: {found['message']}{hint}"
+
+
 def _job(found: Mapping[str, Any]) -> ServiceJob:
-    plain = {field.name: found[field.name] for field in fields(ServiceJob)}
+    plain = {each.name: found[each.name] for each in fields(ServiceJob)}
     return ServiceJob(**plain | {"state": JobState(found["state"])})

@@ -73,6 +73,7 @@ class CaptureRequest(Given):
     train: bool = Field(default=False, description="Run a training step.")
     autocast: Literal["bfloat16", "float16"] | None = None
     channels_last: bool = False
+    real: bool = Field(default=False, description="Run the model on real numbers, for one that decides on them.")
     budget: float = Field(
         default=BUDGET_S, ge=BUDGETS_S[0], le=BUDGETS_S[1], description="Seconds that its run may take."
     )
@@ -86,6 +87,7 @@ class CaptureRequest(Given):
             train=self.train,
             autocast=self.autocast,
             channels_last=self.channels_last,
+            real=self.real,
         )
 
 

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
-from convbench.actions import over_time
+from convbench.actions import kept_changes, over_time
 from convbench.actions.over_time import Change, LayerHistory
 from convbench.errors import ConvbenchError, RunNotFoundError
 from convbench.store import layers, listing
@@ -84,8 +85,9 @@ class Noise:
 class OverTime:
     """What moved over the runs of a database."""
 
-    def __init__(self, store: Store, db: str | None, helper: Helper) -> None:
-        self._store, self._db, self._helper = store, db, helper
+    def __init__(self, store: Store, db: str | None, helper: Helper, *, keep_in: Path | None = None) -> None:
+        """Changes are also kept in files in the folder `keep_in`, for the service that comes next."""
+        self._store, self._db, self._helper, self._keep_in = store, db, helper, keep_in
         self._own = Helper()
         self._changes = Background[tuple[Change, ...]](self._own, timeout_s=CHANGES_S)
         self._noises = Background[float | None](self._own, timeout_s=NOISE_S)
@@ -163,12 +165,7 @@ class OverTime:
             if len(one.runs) >= FEWEST_RUNS and one.runs[0].started_at >= since
         }
         tasks: dict[tuple[str, ...], Task[tuple[Change, ...]]] = {
-            name: Task(
-                tuple((run.run_id, run.finished_at) for run in one.runs),
-                over_time.changes,
-                ([run.run_id for run in one.runs], self._db),
-            )
-            for name, one in wanted.items()
+            name: self._task(name, one) for name, one in wanted.items()
         }
         found = self._changes.get(tasks, wait_s=wait_s)
         every = [one for some in found.values.values() for one in some if one.new_at >= since]
@@ -181,6 +178,12 @@ class OverTime:
             short=tuple(one for one in wanted.values() if one.is_cut and one.runs[-1].started_at > since),
             failed=tuple((wanted[name], error.message) for name, error in found.failed.items()),
         )
+
+    def _task(self, name: tuple[str, ...], of: Group) -> Task[tuple[Change, ...]]:
+        """How the changes of a group are made: from the file of the last service, or from its runs."""
+        state = tuple((run.run_id, run.finished_at) for run in of.runs)
+        path = kept_changes.path_of(self._keep_in, str(self._store.place), *name)
+        return Task(state, kept_changes.changes, (path, state, [run.run_id for run in of.runs], self._db))
 
     def noise(self, *, wait_s: float = WAIT_S) -> Noise:
         """The noise of each machine, as far as it is computed within `wait_s` seconds."""

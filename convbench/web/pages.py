@@ -50,14 +50,15 @@ class NoRoomError(LaterError):
 class Pages:
     """What is made of stored runs. All methods raise RequestError where it cannot be made."""
 
-    def __init__(self, store: Store, db: str | None) -> None:
+    def __init__(self, store: Store, db: str | None, *, keep_in: Path | None = None) -> None:
+        """What takes longest is also kept in files in the folder `keep_in`, for the service that comes next."""
         self._store, self._db = store, db
         self._folder = folder_for_pages()
         self._kept: OrderedDict[str, Path] = OrderedDict()
         self._lock = threading.Lock()
         self._pages, self._checks, self._captures = Helper(), Helper(most_bytes=CHECK_BYTES), Helper()
         #: What moved over time, which the same process computes where it is quick.
-        self.over_time = OverTime(store, db, self._pages)
+        self.over_time = OverTime(store, db, self._pages, keep_in=keep_in)
 
     def check(self, text: str) -> Checked:
         """What a submitted sweep would measure; raises SweepError with all mistakes."""

@@ -70,6 +70,38 @@ _STATUSES: tuple[tuple[type[ConvbenchError], HTTPStatus], ...] = (
 )
 
 
+#: What to do instead, where the hint of an error names a command and its readers are here.
+_HINTS: tuple[tuple[type[ConvbenchError], str], ...] = (
+    (RunNotFoundError, "the page of runs has their ids, and the page of a run the baselines that name it"),
+    (TokenNotFoundError, "the page of tokens has their prefixes"),
+    (NotComparableError, "`across_environments=true` compares them anyway"),
+)
+#: An option by which a command captures a model, and the entry of the API that is the same.
+_OPTION = re.compile(r"--(input|arg|budget|real)\b")
+_ENTRIES = {"arg": "arguments"}
+
+
+def in_words_of_the_api(error: RequestError) -> RequestError:
+    """The error of a capture with the entries of the API in place of a command's options.
+
+    The error itself is returned where it names none: its class may decide the status.
+    """
+    hint = error.hint and _entries_in(error.hint)
+    message = _entries_in(error.message)
+    return error if (message, hint) == (error.message, error.hint) else RequestError(message, hint=hint)
+
+
+def _entries_in(text: str) -> str:
+    return _OPTION.sub(lambda found: f"`{_ENTRIES.get(found[1], found[1])}`", text)
+
+
+def _hint_of(error: ConvbenchError) -> str | None:
+    """What to do, for somebody who reads a page or uses the API."""
+    if error.hint and ("`convbench " in error.hint or error.hint.startswith("--")):
+        return next((hint for kind, hint in _HINTS if isinstance(error, kind)), error.hint)
+    return error.hint
+
+
 def of_error(request: Request, error: Exception) -> Response:
     """The answer to an error of convbench."""
     assert isinstance(error, ConvbenchError)
@@ -87,7 +119,7 @@ def of_error(request: Request, error: Exception) -> Response:
         title=status.phrase,
         status=status,
         detail=without_credentials(error.message),
-        hint=error.hint and without_credentials(error.hint),
+        hint=(hint := _hint_of(error)) and without_credentials(hint),
         mistakes=mistakes,
     )
     return answer(request, found)

@@ -10,6 +10,7 @@ from types import FrameType
 
 import uvicorn
 
+from convbench.actions import kept_changes
 from convbench.actions.jobs import now
 from convbench.errors import RequestError
 from convbench.store import Store
@@ -42,7 +43,7 @@ def serve(settings: Settings, *, started: Callable[[str], None]) -> None:
         refuse_open(store, settings)
         listening = stack.enter_context(contextlib.closing(_listening(settings)))
         log_to_standard_error()
-        feed, pages = Feed(), Pages(store, settings.db)
+        feed, pages = Feed(), Pages(store, settings.db, keep_in=kept_changes.FOLDER)
         stack.callback(pages.close)
         trusted = partial(pages.check_trusted, trust_modules=settings.trust_modules)
         runner = (

@@ -23,11 +23,12 @@ from convbench.web.kept import Kept
 from convbench.web.metrics import Metrics
 from convbench.web.notifier import Notifier
 from convbench.web.pages import Pages
+from convbench.web.problems import in_words_of_the_api
 from convbench.web.runner import Runner
 from convbench.web.settings import Settings
 
 if TYPE_CHECKING:
-    from convbench.workloads.request import Request as ModelRequest
+    from convbench.web.answers_jobs import CaptureRequest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +72,17 @@ class Service:
         """What a sweep would measure; RequestError where this service must not measure it."""
         return self.pages.check_trusted(text, trust_modules=self.settings.trust_modules)
 
-    def captured(self, request: ModelRequest, budget_s: float) -> str:
+    def captured(self, asked: CaptureRequest) -> str:
         """The sweep that measures a model; RequestError where this service must not import it, or it fails."""
         if not self.settings.trust_modules:
             raise RequestError(
-                f"the model {line(request.model, most=100)} is code, which this service does not run",
+                f"the model {line(asked.model, most=100)} is code, which this service does not run",
                 hint="start the service with --trust-modules if everybody with the scope `submit` may run code there",
             )
-        return self.pages.captured(request, budget_s)
+        try:
+            return self.pages.captured(asked.request(), asked.budget)
+        except RequestError as error:
+            raise in_words_of_the_api(error) from None
 
     @property
     def tokens(self) -> Tokens:

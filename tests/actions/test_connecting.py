@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import fields
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -16,14 +17,19 @@ import uvicorn
 
 import convbench
 from convbench.actions import connecting
-from convbench.actions.jobs import now
+from convbench.actions.jobs import now, task_of
 from convbench.api import ServiceConnection
 from convbench.errors import RequestError
-from convbench.model.job import JobState
+from convbench.model.campaign import How
+from convbench.model.job import FleetTask, JobState
 from convbench.model.token import Scope
 from convbench.store import Writer
+from convbench.store.listing import Filters
+from convbench.web.answers import GitAnswer, RunAnswer
+from convbench.web.answers_jobs import BUDGET_S
 from convbench.web.app import application
 from convbench.web.state import Service
+from convbench.workloads.request import Request
 
 
 @contextmanager
@@ -58,7 +64,9 @@ def test_runs_are_a_frame_and_a_run_has_its_own(there: ServiceConnection, monkey
     monkeypatch.setattr(connecting, "_PAGE", 2)
     runs = there.runs()
     assert list(runs["id"]) == [service.run_of(number).id for number in (3, 2, 1)]
-    assert len(there.runs(most=2)) == 2 and there.runs(sweep="none").empty
+    assert len(there.runs(most=2)) == 2 and list(there.runs(sweep="none").columns) == list(runs.columns)
+    assert {*RunAnswer.model_fields} - {"git"} | {f"git_{name}" for name in GitAnswer.model_fields} == {*runs.columns}
+    assert set(connecting.FILTERS) == {field.name for field in fields(Filters)}
     run = there.run("main")
     assert (run.id, len(run.run.results)) == (service.run_of(1).id, 12)
     pandas.testing.assert_frame_equal(there.frame("main"), run.frame())
@@ -95,15 +103,53 @@ def test_a_job_is_submitted_and_waited_for(
         there.wait(second.id)
 
 
+def test_a_model_and_a_fleet_are_submitted_as_the_api_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, float]] = []
+
+    def captured(request: Request, budget_s: float) -> str:
+        asked.append((request.command, budget_s))
+        return service.TINY
+
+    given = {"inputs": ["x=1x3x8x8"], "arguments": ["depth=50"], "train": True, "autocast": "bfloat16", "real": True}
+    with (
+        service.serving(tmp_path / "runs.db", trust_modules=True, ray="auto") as (_, made),
+        listening(made) as url,
+    ):
+        monkeypatch.setattr(made.pages, "captured", captured)
+        there = convbench.connect(url)
+        job = there.submit_model("net:Net", **given, channels_last=True, budget_s=30, priority=2)
+        assert (job.cases, made.jobs.get(job.id).priority, job.campaign_id) == (1, 2, None)
+        there.submit_model("net:Net", inputs=["1x3x8x8"])
+        options = "--arg depth=50 --train --autocast bfloat16 --channels-last --real"
+        assert asked[0] == (f"convbench capture net:Net --input x=1x3x8x8 {options}", 30)
+        assert asked[1] == ("convbench capture net:Net --input 1x3x8x8", BUDGET_S)
+        job = there.submit("quick", fleet={"how": "split", "where": {"rack": "2"}})
+        assert task_of(made.jobs.get(job.id)) == FleetTask(how=How.SPLIT, where=(("rack", "2"),))
+        with pytest.raises(RequestError, match=r"body\.fleet\.how"):
+            there.submit("quick", fleet={"how": "both"})
+        with pytest.raises(RequestError, match=r"`input` 3,8: expected"):
+            there.submit_model("net:Net", inputs=["3,8"])
+    with (
+        service.serving(tmp_path / "runs.db") as (_, made),
+        listening(made) as url,
+        pytest.raises(RequestError, match="is code, which this service does not run"),
+    ):
+        convbench.connect(url).submit_model("net:Net", inputs=["1x3x8x8"])
+
+
 def test_what_the_service_says_is_wrong_is_the_error(there: ServiceConnection) -> None:
     for call, said in (
         (lambda: there.run("none"), "none"),
         (lambda: there.job("no'ne"), "there is no job"),
-        (lambda: there.submit("axes: {in_channels: x}"), "line 1: expected an integer"),
+        (lambda: there.submit("axes: {in_channels: x}"), "line 1, axes.in_channels: expected an integer"),
         (lambda: there.runs(state="unknown"), "state"),
+        (lambda: there.runs(colour="blue"), "no filter is called colour"),
     ):
         with pytest.raises(RequestError, match=said):
             call()
+    with pytest.raises(RequestError) as caught:
+        there.submit("axes: {in_chanels: 3}")
+    assert len(caught.value.lines) == 2 and "hint:" not in caught.value.message  # each mistake once
 
 
 def test_a_token_comes_from_the_caller_or_the_variable_and_is_never_shown(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from csv import DictReader
 from dataclasses import replace
 from http import HTTPStatus
@@ -22,6 +23,7 @@ from convbench.analysis.history import steps
 from convbench.model.result import Run
 from convbench.web import over_time
 from convbench.web.answers_over_time import ChangesAnswer
+from convbench.web.helper import Helper
 from convbench.web.state import Service
 
 V1 = "/api/v1"
@@ -120,6 +122,27 @@ def test_a_page_says_what_is_not_computed_yet(served: tuple[TestClient, Service]
     found = made.pages.over_time.changes("2026-11-01", made.pages.over_time.groups(), wait_s=LONG_S)
     assert "later" not in {one.sweep for one in found.slower}
     assert client.get("/changes", params={"since": "2026-11-01", "sweep": "later"}).status_code == HTTPStatus.OK
+
+
+def test_a_service_that_starts_again_has_the_changes_of_the_one_before(
+    served: tuple[TestClient, Service], tmp_path: Path
+) -> None:
+    made = served[1]
+
+    def found() -> over_time.Changes:
+        helper = Helper()
+        with (
+            closing(helper),
+            closing(over_time.OverTime(made.store, made.settings.db, helper, keep_in=tmp_path)) as one,
+        ):
+            return one.changes("2026-11-01", one.groups(), wait_s=LONG_S)
+
+    first = found()
+    assert not first.waiting and len(list(tmp_path.iterdir())) == 2
+    for path in tmp_path.iterdir():
+        path.write_text(path.read_text().replace("2.12.0", "2.11.0"), encoding="utf-8")
+    again = found()
+    assert again != first and "torch 2.11.0 -> 2.13.0" in again.slower[0].differences
 
 
 def test_sweeps_with_many_cases_say_from_when_they_are_looked_at(

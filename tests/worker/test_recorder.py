@@ -170,7 +170,13 @@ def test_images_under_vmap_are_a_batch() -> None:
         (models.Plain, (2, 4, 16, 16), {}, "failed in stem at captured_models.py", "forward takes x"),
         (models.Functional, (2, 3, 2, 2), {}, "Kernel size can't be greater than actual input size", "forward takes"),
         (models.Frozen, (2, 3, 16, 16), {"train": True}, None, None),
-        (models.Inference, (2, 3, 16, 16), {"train": True}, "no output depends on a parameter", "--eval"),
+        (
+            models.Inference,
+            (2, 3, 16, 16),
+            {"train": True},
+            "no output depends on a parameter",
+            "the forward pass alone",
+        ),
     ],
 )
 def test_what_keeps_a_model_from_running(
@@ -291,7 +297,7 @@ def test_a_class_with_a_configuration_gets_one_of_the_arguments() -> None:
         ("lacks", {}, "No module named 'no_such_package'", "install what provides no_such_package"),
         ("number", {}, "is of type int; expected a module", None),
         ("pair", {}, "returned an object of type tuple; expected a torch.nn.Module", "returns the module alone"),
-        ("in_hand", {"arguments": {"width": 3}}, "is a module already", "leave out --arg"),
+        ("in_hand", {"arguments": {"width": 3}}, "is a module already", "give it none"),
         ("Plain", {"arguments": {"depth": 3}}, "unexpected keyword argument 'depth'", "its arguments: width=8"),
         ("Plain", {"inputs_from": f"{FILE}:absent"}, "has no absent", None),
         ("Plain", {"inputs_from": f"{FILE}:plain"}, "plain failed", "called without arguments"),

@@ -59,7 +59,7 @@ def submit(
     task = None if body.fleet is None else body.fleet.task()
     if task is not None:
         _refuse_fleet(service, body)
-    text = body.sweep if isinstance(body, JobRequest) else service.captured(body.request(), body.budget)
+    text = body.sweep if isinstance(body, JobRequest) else service.captured(body)
     job, is_new = verbs.submit(
         service.store,
         text,

@@ -24,7 +24,7 @@ from convbench.web.problems import NotThereError
 from convbench.web.routes.campaigns import CampaignRef
 from convbench.web.routes.jobs import MOST_KEY, JobId
 from convbench.web.routes.runs import FORMATS, After, RunRef, TheFilters
-from convbench.web.routes.schedules import ScheduleId
+from convbench.web.routes.schedules import ScheduleId, due
 from convbench.web.state import Service, TheService
 from convbench.web.views import campaigns as campaign_views
 from convbench.web.views import frame
@@ -38,6 +38,12 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 #: Seconds that a browser keeps the style and the script, whose names change with them.
 _YEAR_S = 365 * 24 * 3600
+#: The usual time of a schedule: at night, where few measure.
+_CRON, _ZONE = "30 2 * * *", "UTC"
+#: The sweep that the form of a schedule begins with: `quick` has too few processes to be compared.
+_NIGHTLY = "sweep"
+#: Empty rows of the table of cases at most: what stands below it stays where it is when they fill.
+_FREE_ROWS = 10
 #: Layers that the page of a run links to.
 _MOST_LAYERS = 200
 
@@ -68,8 +74,8 @@ def runs(service: TheService, reader: Reader, request: Request, wanted: TheFilte
         marks.setdefault(one.run_id, []).append(one.verdict)
     for accepted in verdicts.acceptances(service.store, run_ids=ids):
         marks.setdefault(accepted.run_id, []).append("accepted")
-    context = run_views.context(found, wanted, listing.values(service.store)) | {"marks": marks}
-    return _page(request, reader, "service_runs.html.j2", "Runs", **context)
+    context = run_views.context(found, wanted, listing.values(service.store), is_first=after is None)
+    return _page(request, reader, "service_runs.html.j2", "Runs", marks=marks, **context)
 
 
 @router.get("/runs/{run}")
@@ -165,6 +171,7 @@ def job(service: TheService, reader: Reader, request: Request, job_id: JobId) ->
         sweep=found.sweep,
         search=job_views.search(found),
         fleet=job_views.fleet(found),
+        rows=min(found.cases, _FREE_ROWS),
         meanings={state.value: text for state, text in job_views.MEANINGS.items()},
     )
 
@@ -219,7 +226,7 @@ def measure(
 
 @router.get("/schedules")
 def schedules(
-    service: TheService, reader: Reader, request: Request, sweep: Annotated[str, Query(max_length=100)] = "quick"
+    service: TheService, reader: Reader, request: Request, sweep: Annotated[str, Query(max_length=100)] = _NIGHTLY
 ) -> str:
     """Show the schedules, and the form that makes one."""
     if sweep not in shipped_sweeps.NAMES:
@@ -234,6 +241,9 @@ def schedules(
         shipped=list(shipped_sweeps.NAMES),
         chosen=sweep,
         sweep=shipped_sweeps.text_of(sweep),
+        cron=_CRON,
+        zone=_ZONE,
+        times=due(_CRON, _ZONE).local,
         baselines=[baseline.name for baseline in service.store.baselines()],
         host=service.host,
     )
@@ -250,6 +260,7 @@ def schedule(service: TheService, reader: Reader, request: Request, schedule_id:
         f"Schedule: {found.name}",
         schedule=schedule_views.row(found, next_times(found, datetime.now(UTC))),
         edition=edition(found),
+        times=due(found.cron, found.zone).local,
         sweep=found.sweep,
         verdicts=[schedule_views.verdict_row(one) for one in verdicts.verdicts(service.store, schedule_id=found.id)],
         acceptances=[

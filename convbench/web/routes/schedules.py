@@ -124,6 +124,11 @@ def cron(
     zone: Annotated[str, Query(min_length=1, max_length=60)] = "UTC",
 ) -> CronAnswer:
     """Say when cron's words are due next in a time zone: five times, or what is wrong with the words."""
+    return due(cron, zone)
+
+
+def due(cron: str, zone: str) -> CronAnswer:
+    """When cron's words are due next in a time zone, or what is wrong with them."""
     try:
         here = zone_of(zone)
         times = list(islice(following(cron, zone, datetime.now(UTC)), SHOWN_TIMES))

@@ -58,4 +58,4 @@ def check(service: TheService, sender: Submitter, request: Request, body: SweepR
 def capture(service: TheService, sender: Submitter, request: Request, body: CaptureRequest) -> CapturedAnswer:
     """Capture the convolutions of a model as a sweep, which is not submitted yet. The service imports the model."""
     request.state.target = body.model[:100]
-    return CapturedAnswer(sweep=service.captured(body.request(), body.budget))
+    return CapturedAnswer(sweep=service.captured(body))

@@ -76,8 +76,10 @@ def _counts(run: RunSummary) -> list[tuple[str, str]]:
     return [(mood, text) for mood, text, number in counts if number]
 
 
-def context(found: Listed, wanted: Filters, values: Mapping[str, Sequence[str]]) -> dict[str, object]:
-    """What the template of the list takes."""
+def context(
+    found: Listed, wanted: Filters, values: Mapping[str, Sequence[str]], *, is_first: bool
+) -> dict[str, object]:
+    """What the template of the list takes; `is_first` is whether it is the page of the newest runs."""
     given = {name: str(value) for name, value in asdict(wanted).items() if value}
     choices = [
         Choice(name=name, label=label, values=_with(values.get(name, ()), given.get(name)), chosen=given.get(name, ""))
@@ -90,6 +92,7 @@ def context(found: Listed, wanted: Filters, values: Mapping[str, Sequence[str]])
         "wanted": {name: given.get(name, "") for name in ("text", "commit", "state", "host")},
         "is_filtered": bool(given),
         "query": urlencode(given),
+        "newest": "" if is_first else f"?{urlencode(given)}",
         "older": f"?{urlencode({**given, 'after': found.after})}" if found.after else None,
     }
 

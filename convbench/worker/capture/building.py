@@ -91,7 +91,7 @@ def model(thing: Any, arguments: dict[str, Any]) -> nn.Module:
     """
     if isinstance(thing, nn.Module):
         if arguments:
-            raise CaptureError("it is a module already and takes no arguments", hint="leave out --arg")
+            raise CaptureError("it is a module already and takes no arguments", hint="give it none")
         return thing
     if not callable(thing):
         raise CaptureError(

@@ -45,7 +45,7 @@ def answer(request: dict[str, Any], before_real: Callable[[], None] = lambda: No
 
     name, arguments = request["model"], request["arguments"]
     thing = building.found(name)
-    with of_error("the inputs cannot be made", hint="give smaller sizes with --input"):
+    with of_error("the inputs cannot be made", hint="give smaller sizes"):
         inputs, named = building.inputs(request["inputs"], request["inputs_from"], real=request["real"])
     options = {key: request[key] for key in ("train", "autocast", "channels_last", "real")}
     why, first = None, None

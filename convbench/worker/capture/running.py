@@ -198,7 +198,7 @@ def _backward(output: Any) -> None:
     wanted = [each for each in _tensors(output, set()) if each.requires_grad]
     if not wanted:
         raise CaptureError(
-            "no output depends on a parameter, so there is no backward pass", hint="capture the forward pass: --eval"
+            "no output depends on a parameter, so there is no backward pass", hint="capture the forward pass alone"
         )
     torch.autograd.backward(wanted, [torch.ones_like(each) for each in wanted])
 
@@ -228,7 +228,7 @@ def _problem(error: BaseException, model: nn.Module, path: str, *, is_backward: 
     where = f"in {path}{place(error)}"
     if name in _NEEDS_NUMBERS:
         reason = f"the model decides on numbers that it computes, {where}: {described(error)}"
-        return CaptureError(reason, hint="--real runs it on real numbers; they are zeros, or what --inputs returns")
+        return CaptureError(reason, hint="--real runs it on real numbers, which are zeros if you give none")
     if name in _UNKNOWN_OPERATOR or _NO_FAKE.search(text):
         reason = f"the shape that an operator returns is not known, {where}: {described(error)}"
         return CaptureError(reason, hint="register it with torch.library.register_fake, or let --real run it")

@@ -65,6 +65,7 @@ function captureForm(form) {
       budget: Number(values.get("budget")),
       train: values.has("train"),
       channels_last: values.has("channels_last"),
+      real: values.has("real"),
     });
     const target = document.querySelector("[data-form='submit']");
     target.elements.sweep.value = sweep;

@@ -38,6 +38,7 @@ function follow(page, job) {
   }
   source.addEventListener("end", () => {
     source.close();
+    for (const row of page.querySelectorAll("#arrived .free")) row.remove(); // of cases that were not measured
     page.dataset.over = "true";
   });
 }
@@ -50,7 +51,6 @@ async function showState(page, job, { state, reason }) {
     page.querySelector(`#meanings [data-state="${state}"]`)?.textContent ?? "";
   const why = page.querySelector("#reason");
   why.textContent = reason ?? "";
-  why.hidden = !reason;
   const ended = ["reported", "failed", "cancelled"].includes(state) || (state === "measured" && reason);
   const [cancel, again] = ["cancel", "again"].map((act) => page.querySelector(`[data-act='${act}']`));
   if (cancel) cancel.hidden = !["queued", "running"].includes(state);
@@ -80,7 +80,10 @@ function showAnswer(place, text) {
 const stepLine = /^commit [0-9a-f]+ with [0-9a-f]+: /;
 
 function showLog(page, line) {
-  page.querySelector("#log").append(`${line}\n`);
+  const log = page.querySelector("#log");
+  const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 8; // else the reader has scrolled back
+  log.append(`${line}\n`);
+  if (isAtEnd) log.scrollTop = log.scrollHeight;
   const steps = page.querySelector("#steps");
   if (steps && stepLine.test(line) && ![...steps.children].some((step) => step.textContent === line)) {
     steps.append(element("li", {}, line));
@@ -97,17 +100,16 @@ function showCase(page, { id, label, status, fastest_s: fastest }) {
     known.querySelector(".number").textContent = shown;
     return;
   }
-  page
-    .querySelector("#arrived tbody")
-    .append(
-      element(
-        "tr",
-        { dataset: { case: id } },
-        element("td", {}, label),
-        element("td", {}, element("span", { class: "status", dataset: { status } }, status)),
-        element("td", { class: "number" }, shown),
-      ),
-    );
+  const row = element(
+    "tr",
+    { dataset: { case: id } },
+    element("td", {}, label),
+    element("td", {}, element("span", { class: "status", dataset: { status } }, status)),
+    element("td", { class: "number" }, shown),
+  );
+  const free = page.querySelector("#arrived .free");
+  if (free) free.replaceWith(row);
+  else page.querySelector("#arrived tbody").append(row);
 }
 
 function showProgress(page, { cases, seen, visits, planned, share, text }) {

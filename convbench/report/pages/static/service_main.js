@@ -14,14 +14,15 @@ function tickRun(box) {
   chosenRuns = box.checked ? [...chosenRuns, box] : chosenRuns.filter((each) => each !== box);
   if (chosenRuns.length > 2) chosenRuns.shift().checked = false;
   const bar = document.getElementById("compared");
-  bar.replaceChildren();
+  bar.dataset.says ??= bar.textContent;
+  bar.replaceChildren(bar.dataset.says);
   if (chosenRuns.length < 2) return;
   const rows = [...document.querySelectorAll("#run-table tbody tr")];
   const [newer, older] = rows
     .filter((row) => chosenRuns.some((each) => row.contains(each)))
     .map((row) => row.dataset.run);
   const query = new URLSearchParams({ base: older, new: newer });
-  bar.append(element("a", { href: `${serviceRoot}/compare?${query}` }, `Compare ${older} and ${newer}`));
+  bar.replaceChildren(element("a", { href: `${serviceRoot}/compare?${query}` }, `Compare ${older} and ${newer}`));
 }
 
 document.documentElement.classList.add("scripted");

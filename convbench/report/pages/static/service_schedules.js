@@ -6,7 +6,7 @@ import { ask, serviceRoot, showProblem } from "./service_api.js";
 /** Milliseconds after the last key before the times are asked for. */
 const PAUSE_MS = 400;
 
-/** Show the next times of what the form of a new schedule says. */
+/** Show the next times of what the form of a schedule says, once that is changed. */
 export function showTimes(form) {
   const place = form.querySelector("[data-shows='times']");
   let waiting;
@@ -29,7 +29,6 @@ export function showTimes(form) {
     clearTimeout(waiting);
     waiting = setTimeout(show, PAUSE_MS);
   });
-  show();
 }
 
 /** The body of a request for a schedule; empty fields are left out. */
