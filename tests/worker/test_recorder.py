@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +271,20 @@ def test_inputs_by_name_and_by_a_function() -> None:
     named = [["x", [2, 3, 8, 8], "float32"], ["ids", [2], "int64"]]
     by_shape = answered("Named", inputs=named)
     assert by_shape == answered("Named", inputs=[], inputs_from=f"{FILE}:batch")
+
+
+def test_a_file_that_has_the_model_and_its_inputs_runs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    path = tmp_path / "runs_once.py"
+    content = """
+        import pathlib, torch
+        pathlib.Path(__file__ + ".ran").touch(exist_ok=False)
+        Net, batch = torch.nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8)
+    """
+    path.write_text(textwrap.dedent(content), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    answer = answered("", model="runs_once.py:Net", inputs=[], inputs_from=f"{path}:batch")
+    assert [path for path, _ in found(answer)] == [""]
 
 
 def test_a_class_with_a_configuration_gets_one_of_the_arguments() -> None:

@@ -63,7 +63,13 @@ def _module(name: str) -> Any:
 
 
 def _file(path: Path) -> Any:
-    """A module from a file, whose folder becomes importable as for a script."""
+    """A module from a file, whose folder becomes importable as for a script.
+
+    A file that is loaded already is not run again: the model and its inputs may come from one.
+    """
+    loaded = sys.modules.get(path.stem)
+    if loaded is not None and getattr(loaded, "__file__", None) == str(path.resolve()):
+        return loaded
     if not path.is_file():
         files = [each.name for each in path.parent.glob("*.py")] if path.parent.is_dir() else []
         similar = one_of(path.name, files)
@@ -71,7 +77,7 @@ def _file(path: Path) -> Any:
     if not path.read_bytes().strip():
         raise CaptureError(f"{path} is empty", hint="write a class or a function there that makes the model")
     sys.path.insert(0, str(path.resolve().parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module

@@ -36,13 +36,16 @@ OTHERS: Mapping[str, str] = {
     "QLinearConv": "its dtype is an integer",
 }
 _IN_BRANCH = "it is in a branch or a loop: how often it runs is not known"
+#: The bytes with which the second field of a model begins: producer, domain, version, text, graph or operators.
+_NEXT_FIELDS = b"\x12\x1a\x22\x28\x32\x3a\x42"
 #: A shape: a number for each dimension, None where it is not known.
 _Shape = tuple[int | None, ...]
 
 
 def detects(source: Source) -> bool:
-    """Whether the first field of the file is the version of ONNX's format."""
-    return source.head[:1] == b"\x08" and len(source.head) > 2 and source.head[1] < 32 and source.is_binary
+    """Whether the first field of the file is the version of ONNX's format, and the next another field of a model."""
+    head = source.head
+    return len(head) > 2 and head[0] == 0x08 and head[1] < 32 and head[2] in _NEXT_FIELDS
 
 
 def read(source: Source, sizes: Mapping[str, int]) -> Iterator[Found]:

@@ -135,6 +135,17 @@ def test_symbols_get_numbers_by_their_names() -> None:
 WHOLE = model(node())
 
 
+def test_a_file_is_found_by_its_first_fields_though_no_byte_in_it_is_zero() -> None:
+    graph = helper.make_graph(
+        [node(pads=[1, 1, 1, 1])], "g", [value("x", 2, 4, 9, 8), value("w", 6, 4, 3, 3)], [value("y", 2, 6, 9, 8)]
+    )
+    content = helper.make_model(graph, ir_version=8).SerializeToString()
+    assert b"\0" not in content
+    assert read(content).read == 1
+    with pytest.raises(RequestError, match="in no format that convbench finds"):
+        read(b"\x08\x08\x08 10/10 - loss: 0.3\n")
+
+
 @pytest.mark.parametrize("content", [WHOLE[:-20], WHOLE[: len(WHOLE) // 2], b"\x08\x07\x00" + bytes(99)])
 def test_a_file_that_is_cut_is_one_error(content: bytes) -> None:
     with pytest.raises(RequestError, match="given is no complete ONNX file"):
