@@ -13,7 +13,7 @@ from convbench import units
 from convbench.actions import measure as measuring
 from convbench.errors import RequestError
 from convbench.model.case import TORCH_MODULE, Case
-from convbench.model.problem import Problem
+from convbench.model.problem import Direction, Problem
 from convbench.sweep.parse import parse
 from convbench.workloads.workload import Refused, Workload
 
@@ -175,4 +175,10 @@ def _dropped(found: Workload, layers: Collection[Problem], reason: str) -> Itera
     for case in found.cases:
         if case.problem not in layers:
             work = measurable * case.flops * case.count / total if total else 0.0
-            yield Refused(place=case.given_label or case.label, reason=reason, count=case.count, work=work)
+            yield Refused(
+                place=case.given_label or case.label,
+                reason=reason,
+                count=case.count,
+                work=work,
+                is_backward=case.direction is not Direction.FORWARD,
+            )

@@ -63,7 +63,8 @@ def capture(
     else:
         write_bytes(output, content)
     refused = sum(each.count for each in found.refused)
-    say(f"{plural(found.read, 'convolution')}, {count(found.distinct)} distinct, {count(refused)} left out")
+    both = " forward and backward" if train else ""
+    say(f"{plural(found.read, 'convolution')}{both}, {count(found.distinct)} distinct, {count(refused)} left out")
     for reason, times in found.reasons.items():
         say(f"left out {count(times)}: {flat(reason)}")
     if output is not None:

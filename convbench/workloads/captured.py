@@ -130,16 +130,14 @@ def workload(answer: Mapping[str, Any], *, name: str, source: str, channels_last
     otherwise = MemoryFormat.CHANNELS_LAST if channels_last else MemoryFormat.CONTIGUOUS
     total = sum(each.flops for _, each in found)
     cases: list[Case] = []
-    left_out: list[tuple[str, str, int]] = []
+    refused: list[Refused] = []
     for label, each in found:
         case = _case(label, each, otherwise)
         if isinstance(case, Case):
             cases.append(case)
         else:
-            left_out.append((label, case, each.flops))
-    refused = [
-        Refused(place=label, reason=reason, work=flops / total if total else 0.0) for label, reason, flops in left_out
-    ]
+            work = each.flops / total if total else 0.0
+            refused.append(Refused(place=label, reason=case, work=work, is_backward=each.mask is not None))
     return Workload(
         name=name, source=source, cases=tuple(cases), refused=tuple(refused), notes=_notes(answer, found, total)
     )

@@ -14,13 +14,15 @@ class Refused:
     """What a workload contains that no case can describe.
 
     `place` is `line 12` of a file or the path of a module. Equal kinds have one `reason`, so that they can be counted.
-    `work` is its share of the work of the whole workload, from 0 to 1; None where that is unknown.
+    `work` is its share of the work of the whole workload, from 0 to 1; None where that is unknown. `is_backward` is
+    whether it is the backward pass of a convolution.
     """
 
     place: str
     reason: str
     count: int = 1
     work: float | None = None
+    is_backward: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from convbench.model.case import Case, setting
 from convbench.model.operators.given import default_for
 from convbench.model.problem import Direction
 from convbench.model.settings import PROBLEM_SETTINGS, REQUIRED, SETTINGS, TABLE
-from convbench.workloads.workload import Workload, folded
+from convbench.workloads.workload import Refused, Workload, folded
 
 #: The width of comments, characters.
 WIDTH = 100
@@ -55,7 +55,9 @@ def sweep_text(
     lines += ["# These settings apply to every layer below.", "axes:"]
     lines += [f"  {name}: {_flow(value)}" for name, value in written.items()]
     if workload.refused:
-        lines += ["", "# What no case measures.", "left_out:"]
+        twice = any(each.is_backward for each in workload.refused)
+        once = " A layer counts once for its forward and its backward." if twice else ""
+        lines += ["", f"# What no case measures.{once}", "left_out:"]
         lines += [f"  - {_flow(entry)}" for entry in _left_out(workload)]
     lines += ["", "cases:"]
     said = {(_undirected(case), case.direction): text for case, text in workload.said}
@@ -165,21 +167,24 @@ def _head(workload: Workload) -> list[str]:
 
 
 def _left_out(workload: Workload) -> Iterator[dict[str, Any]]:
-    """An entry for each reason: how many convolutions it leaves out, their share of the work, and where they are."""
-    for reason, count in workload.reasons.items():
-        shares = [each.work for each in workload.refused if each.reason == reason]
-        known = [share for share in shares if share is not None]
-        entry: dict[str, Any] = {"count": count}
-        if len(known) == len(shares):
+    """An entry for each reason: how many convolutions it leaves out, their share of the work, and where they are.
+
+    A convolution counts once for its forward and its backward pass, as in the sums of a network.
+    """
+    for reason in workload.reasons:
+        refused = [each for each in workload.refused if each.reason == reason]
+        counted = [each for each in refused if not each.is_backward] or refused
+        known = [each.work for each in refused if each.work is not None]
+        entry: dict[str, Any] = {"count": sum(each.count for each in counted)}
+        if len(known) == len(refused):
             entry["work"] = round(sum(known), 4)
-        yield {**entry, "reason": units.line(f"{reason} ({_places(workload, reason)})")}
+        yield {**entry, "reason": units.line(f"{reason} ({_places(counted)})")}
 
 
-def _places(workload: Workload, reason: str) -> str:
+def _places(refused: Sequence[Refused]) -> str:
     counts: Counter[str] = Counter()
-    for each in workload.refused:
-        if each.reason == reason:
-            counts[each.place] += each.count
+    for each in refused:
+        counts[each.place] += each.count
     rest = sum(list(counts.values())[MOST_PLACES:])
     return ", ".join(list(counts)[:MOST_PLACES]) + (f" and {units.count(rest)} more" if rest else "")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from convbench import sweep as sweeps
@@ -71,6 +73,18 @@ def test_a_short_budget_measures_the_layers_that_cost_most(found: list[Case]) ->
     with pytest.raises(RequestError, match=r"a budget of 1.*s is too short for a single layer of net.py:Net") as caught:
         capturing.planned(REQUEST, budget_s=1.0)
     assert caught.value.hint == "give more seconds with --budget"
+
+
+def test_a_layer_of_a_training_step_that_is_too_cheap_is_left_out_once(found: list[Case]) -> None:
+    found += [
+        replace(layer(channels), direction=direction)
+        for channels in (7, *range(100, 160))
+        for direction in (Direction.FORWARD, Direction.BACKWARD)
+    ]
+    sweep, plan = capturing.planned(REQUEST, budget_s=60.0)
+    kept = {case.given_label for case in plan.cases}
+    [left_out] = sweep.left_out
+    assert left_out.count == 61 - len(kept)
 
 
 def test_a_model_without_a_layer_to_measure_says_why_and_not_that_the_budget_is_short(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -211,6 +212,32 @@ def test_a_layer_without_a_time_is_left_out_of_its_sum_and_said() -> None:
     assert compare_text(found).startswith(
         "one forward: 16.0 ms -> 2.00 ms, the sides lack different layers; without body.0.conv, which crashed in NEW"
     )
+
+
+def leaving_out(run: Run, shapes: Sequence[Case], left_out: Case, reason: str = "Conv1d (line)") -> Run:
+    """The run with the text of a sweep that leaves out a layer of this work, with its share as a capture writes it."""
+    whole = sum(case.flops * case.count for case in shapes) + left_out.flops
+    entry = f"{{count: 1, work: {left_out.flops / whole:.4f}, reason: '{reason}'}}"
+    row = "{in_channels: 3, out_channels: 8, kernel_size: 3, input_size: 8}"
+    return replace(run, source=f"name: net\nleft_out:\n  - {entry}\ncases:\n  - {row}\n")
+
+
+def test_sums_that_leave_out_the_same_layers_are_compared() -> None:
+    line, wider = layer("line", 20), layer("line", 30)
+    before, after = [STEM, layer("body.0.conv", 16, 3)], [STEM, layer("body.0.conv", 8, 3)]
+    base = leaving_out(run(*(timed(case, 4 * MS) for case in before)), before, line)
+    narrower = run(*(timed(case, 1 * MS) for case in after), name="new")
+
+    def said(new: Run) -> str:
+        return compare_text(compared(base, new)).partition("; ")[0]
+
+    assert said(leaving_out(narrower, after, line)).startswith("one forward: 16.0 ms -> 4.00 ms, 4.00x faster (")
+    for different in (
+        leaving_out(narrower, after, wider),
+        leaving_out(narrower, after, line, "Conv1d (another)"),
+        narrower,
+    ):
+        assert said(different) == "one forward: 16.0 ms -> 4.00 ms, the sides lack different layers"
 
 
 def test_what_is_no_network_is_compared_as_before() -> None:

@@ -149,7 +149,7 @@ def test_what_one_setting_for_all_gains() -> None:
         (8.0, 5, Proof.SLOWER),
         (3.8, 2, Proof.NOISE),
         (1.0, 2, Proof.FASTER),
-        (1.0, 1, Proof.NOISE),
+        (1.0, 1, Proof.FEW),
     ],
 )
 def test_how_sure_a_gain_is(last: float, processes: int, proof: Proof) -> None:

@@ -25,7 +25,7 @@ IMAGES = "2x3x16x16"
 def test_a_model_becomes_a_sweep_that_can_be_planned(command: Command, tmp_path: Path) -> None:
     said = command("capture", f"{FILE}:plain", "--arg", "width=6", "--input", IMAGES, "--train", "-o", "net.yaml")
     assert (said.code, said.out) == (0, "")
-    assert said.err == "6 convolutions, 4 distinct, 0 left out\nnext: convbench run net.yaml\n"
+    assert said.err == "6 convolutions forward and backward, 4 distinct, 0 left out\nnext: convbench run net.yaml\n"
     text = (tmp_path / "net.yaml").read_text(encoding="utf-8")
     head = " ".join(text[: text.index("name: ")].replace("\n#  ", "").split())
     assert f"convbench capture {FILE}:plain --input {IMAGES} --arg width=6 --train" in head

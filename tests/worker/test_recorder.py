@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from convbench.worker.capture import building, process
-from convbench.worker.capture.problems import CaptureError
+from convbench.worker.capture.problems import CaptureError, building_failed
 from convbench.worker.capture.running import captured
 
 FILE = models.__file__
@@ -171,6 +171,7 @@ def test_images_under_vmap_are_a_batch() -> None:
         (models.Plain, (2, 4, 16, 16), {}, "failed in stem at captured_models.py", "forward takes x"),
         (models.Functional, (2, 3, 2, 2), {}, "Kernel size can't be greater than actual input size", "forward takes"),
         (models.Frozen, (2, 3, 16, 16), {"train": True}, None, None),
+        (models.Plain, (1, 3, 2, 2), {"train": True}, "more than 1 value per channel", "a batch of at least 2"),
         (
             models.Inference,
             (2, 3, 16, 16),
@@ -299,6 +300,8 @@ def test_a_class_with_a_configuration_gets_one_of_the_arguments() -> None:
             super().__init__(config.width)
 
     assert building.model(Configured, {"width": 6}).stem.out_channels == 6
+    failed = building_failed(ValueError("no"), Configured)
+    assert failed.hint == "--arg NAME=VALUE gives the arguments of Configuration: width=4"
 
 
 @pytest.mark.parametrize(

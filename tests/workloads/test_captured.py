@@ -157,6 +157,7 @@ def test_what_no_case_can_be_is_refused_with_its_share_of_the_work() -> None:
     )
     total = 41472 * 2 + 2304 * 2 + 18432
     assert (found.read, found.distinct) == (7, 1)
+    assert [each.place for each in found.refused if each.is_backward] == ["f"]
     shares = {each.place: (each.reason, each.work) for each in found.refused}
     assert shares == {
         **dict.fromkeys(("b", "c"), ("Conv1d, which convbench does not measure", pytest.approx(2304 / total))),

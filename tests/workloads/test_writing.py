@@ -84,6 +84,21 @@ def test_places_that_are_counted_together_are_many() -> None:
     assert str(left_out) == "100 convolutions with 60.0 % of the work: odd (line 0, line 1, line 2 and 97 more)"
 
 
+def test_a_layer_that_is_left_out_counts_once_for_both_passes() -> None:
+    refused = [
+        Refused(place=f"up{at}", reason="odd", work=work, is_backward=work > 0.05)
+        for at in range(5)
+        for work in (0.05, 0.1)
+    ]
+    alone = Refused(place="down", reason="bias alone", work=0.0, is_backward=True)
+    text = sweep_text(workload(Case(problem=STEM), refused=(*refused, alone)))
+    assert "# What no case measures. A layer counts once for its forward and its backward.\n" in text
+    assert list(map(str, parse(text, "net.yaml").left_out)) == [
+        "5 convolutions with 75.0 % of the work: odd (up0, up1, up2 and 2 more)",
+        "1 convolution with 0.0 % of the work: bias alone (down)",
+    ]
+
+
 def test_what_the_source_says_of_a_layer_stands_above_it() -> None:
     forward, backward = Case(problem=STEM), Case(problem=STEM, direction=Direction.BACKWARD)
     other = Case(problem=BLOCK)

@@ -25,6 +25,9 @@ from convbench.analysis.table.frame import frame
 from convbench.model.case import Case, setting
 from convbench.model.result import Run
 
+#: How far two numbers of FLOPs of the same layers lie apart at most. Shares count taps on padding, and are rounded.
+SAME_WORK, ROUNDED = 0.02, 1e-4
+
 
 def with_networks(comparison: Comparison, base: Run, new: Run) -> Comparison:
     """The comparison with what changed between the networks of both runs; unchanged where either is none.
@@ -93,6 +96,7 @@ class _Side:
         self.ways = sorted(ways, key=lambda way: min(layer.place for layer in way.layers))
         self._crossed = known.written.crossed
         self._left_out = known.written.left_out
+        self._work = sum(case.flops * case.count for case in self.cases.values()) / max(1, len(self.ways))
         self._fixed: dict[str, set[object]] = {}
         for layer in (layer for way in self.ways for layer in way.layers):
             for direction in layer.time_s:
@@ -121,6 +125,26 @@ class _Side:
     def lacks(self, way: Way) -> str:
         """What a sum leaves out: layers without a time, and convolutions of the network that are no cases."""
         return "; ".join(filter(None, [missing_text(way.layers), left_out_text(self._left_out)]))
+
+    def leaves_out_as(self, other: _Side) -> bool:
+        """Whether both networks leave out the same convolutions: as many, for the same reasons, with the same work.
+
+        A change elsewhere in a network changes the share of the work that they are, and not their work.
+        """
+        if self._left_out == other._left_out:
+            return True
+        mine, theirs = ([(each.count, each.reason) for each in side._left_out] for side in (self, other))
+        if mine != theirs:
+            return False
+        least = ROUNDED * max(self._work, other._work)
+        works = zip(self._left_out_work(), other._left_out_work(), strict=True)
+        return all(math.isclose(*pair, rel_tol=SAME_WORK, abs_tol=least) for pair in works)
+
+    def _left_out_work(self) -> list[float]:
+        """The FLOPs of what one way leaves out, for each reason; NaN where a share is unknown."""
+        shares = [math.nan if each.work is None else each.work for each in self._left_out]
+        measured = 1.0 - sum(shares)
+        return [share / measured * self._work if measured > 0 else math.nan for share in shares]
 
     def alone(self, other: _Side, matched: Sequence[Case]) -> tuple[Alone, ...]:
         """The cases that the other side lacks, without the parts that are matched; those that take most first."""
@@ -175,6 +199,8 @@ def _sums(before: _Side, after: _Side) -> list[Sum]:
                         high=latest / shortest,
                         base_lacks=lacks[0],
                         new_lacks=lacks[1],
+                        lack_alike=missing_text(first.layers) == missing_text(second.layers)
+                        and before.leaves_out_as(after),
                     )
                 )
     return found

@@ -17,7 +17,7 @@ class Sum:
 
     `low` to `high` is the interval of `ratio`: the noise of all layers is added up, as if it moved them together.
     `name` are the settings of both sides, "" where there is one way to run them. `base_lacks` and `new_lacks` say which
-    layers the sums leave out, "" where there are none.
+    layers the sums leave out, "" where there are none. `lack_alike` is whether both leave out the same ones.
     """
 
     part: Part
@@ -28,6 +28,7 @@ class Sum:
     high: float
     base_lacks: str = ""
     new_lacks: str = ""
+    lack_alike: bool = True
 
     @property
     def ratio(self) -> float:

@@ -39,6 +39,7 @@ class Proof(StrEnum):
     FASTER = "faster"  # by more than noise
     SLOWER = "slower"
     NOISE = "within noise"
+    FEW = "too few processes to judge"  # what noise may be is not known
     SMALL = "less than 5 %"
     INCOMPLETE = "lacks layers"
 
@@ -194,7 +195,7 @@ def _answers(evidence: Evidence, ways: list[Way], copies: Copies, *, several: bo
     complete = [way for way in ways if math.isfinite(way.of(part))]
     fastest = min(complete, key=lambda way: way.of(part), default=usual)
     compared = _Compared(evidence)
-    if compared.proof(usual, fastest, part) in (Proof.NOISE, Proof.SMALL):
+    if compared.proof(usual, fastest, part) in (Proof.NOISE, Proof.FEW, Proof.SMALL):
         fastest = usual
     shown = [usual] if fastest is usual else [usual, fastest]
     return Answers(
@@ -353,6 +354,8 @@ class _Compared:
             for layer in other.layers
             for each, count in often(part, layer.counts).items()
         ]
+        if any(math.isinf(n) for _, n in timed):
+            return Proof.FEW
         soonest, latest = (sum(s / (1 + n) for s, n in timed), sum(s * (1 + n) for s, n in timed))
         if soonest < before < latest:
             return Proof.NOISE

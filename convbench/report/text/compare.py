@@ -70,7 +70,7 @@ def sum_text(each: Sum) -> str:
 
 def moved_text(each: Sum) -> str:
     """`1.13x faster (1.09x to 1.16x)`: how a sum changed, and between what; `within noise` where nothing is proven."""
-    if each.base_lacks != each.new_lacks:
+    if not each.lack_alike:
         return "the sides lack different layers"
     if each.low <= 1 <= each.high:
         return f"within noise ({units.ratio(each.low)} to {units.ratio(each.high)} the time)"

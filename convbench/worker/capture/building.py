@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .problems import CaptureError, of_error, one_of
+from .problems import CaptureError, configuration_of, of_error, one_of
 
 
 def found(name: str) -> Any:
@@ -104,9 +104,9 @@ def model(thing: Any, arguments: dict[str, Any]) -> nn.Module:
             f"it is of type {type(thing).__name__}; expected a module, or what returns one when called",
             hint="name a class, a function or a model",
         )
-    configured = getattr(thing, "config_class", None)
-    if isinstance(thing, type) and callable(configured) and "config" not in arguments:
-        arguments = {"config": configured(**arguments)}
+    configuration = configuration_of(thing)
+    if configuration and "config" not in arguments:
+        arguments = {"config": configuration(**arguments)}
     built = thing(**arguments)
     if not isinstance(built, nn.Module):
         raise CaptureError(

@@ -60,14 +60,22 @@ def _is_of_triton(error: BaseException) -> bool:
 
 
 def building_failed(error: BaseException, thing: Any) -> CaptureError:
-    """Why what the user named cannot be called, with its arguments where it takes some."""
-    takes = arguments_of(thing)
+    """Why what the user named cannot be called, with its arguments, or those of its configuration."""
+    made_from = configuration_of(thing)
+    takes = arguments_of(made_from or thing)
+    whose = f"the arguments of {made_from.__name__}" if made_from else "its arguments"
     hint = (
         of_device(error)
         or of_import(error)
-        or (f"--arg NAME=VALUE gives its arguments: {takes}" if takes else "call it in Python to see this error alone")
+        or (f"--arg NAME=VALUE gives {whose}: {takes}" if takes else "call it in Python to see this error alone")
     )
     return CaptureError(f"building it failed{place(error)}: {described(error)}", hint=hint)
+
+
+def configuration_of(thing: Any) -> Any:
+    """The class of the configuration that a class of transformers takes; None for anything else."""
+    configured = getattr(thing, "config_class", None)
+    return configured if isinstance(thing, type) and isinstance(configured, type) else None
 
 
 def of_import(error: BaseException) -> str | None:

@@ -24,6 +24,8 @@ _NEEDS_NUMBERS = ("DataDependentOutputException", "DynamicOutputShapeException",
 #: Errors of torch where an operator does not say which shape it returns, by their types and by their texts.
 _UNKNOWN_OPERATOR = ("UnsupportedOperatorException", "UnsupportedFakeTensorException", "UnsupportedMutationAliasing")
 _NO_FAKE = re.compile("fake impl|register_fake|meta kernel|abstract impl", re.IGNORECASE)
+#: The text of the error of batch normalization that gets one value of each channel.
+_NEEDS_BATCH = "Expected more than 1 value per channel when training"
 #: Texts of errors where code wants the memory of a tensor that has none: `.numpy()`, `.data_ptr()`, `.tolist()`.
 _NEEDS_MEMORY = re.compile(
     r"\.(numpy|data_ptr|tolist|storage)\(\)|not supported for tensor subclasses|Cannot access (data pointer|storage)"
@@ -241,4 +243,6 @@ def _problem(error: BaseException, model: nn.Module, path: str, *, is_backward: 
         return CaptureError(reason, hint=of_device(error))
     if isinstance(error, MemoryError) or "allocate memory" in text:
         return CaptureError(reason, hint="run it without --real, or on a machine with more memory")
+    if _NEEDS_BATCH in text:
+        return CaptureError(reason, hint="batch normalization in training needs a batch of at least 2")
     return CaptureError(reason, hint=f"check the inputs: forward takes {arguments_of(model.forward) or 'nothing'}")
