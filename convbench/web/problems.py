@@ -175,6 +175,20 @@ def of_nothing_more(request: Request, error: Exception) -> Response:
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
+#: The headings of pages that say what was wrong. The API has the phrases of HTTP.
+_TITLES = {
+    400: "This cannot be done",
+    401: "A token is needed",
+    403: "This is not allowed",
+    404: "This is not here",
+    405: "This cannot be done",
+    409: "This contradicts what is stored",
+    422: "The address is not right",
+    500: "The service has a fault",
+    503: "The service cannot answer now",
+}
+
+
 def answer(request: Request, problem: Problem, headers: dict[str, str] | None = None) -> Response:
     """The problem as JSON, or as a page for a browser outside the API."""
     given = dict(headers or {})
@@ -187,5 +201,7 @@ def answer(request: Request, problem: Problem, headers: dict[str, str] | None = 
             problem.model_dump(exclude_none=True), status_code=problem.status, media_type=MEDIA_TYPE, headers=given
         )
     asks = problem.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-    page = problem_page(request, problem.title, problem.detail, problem.hint, asks_for_token=asks)
+    page = problem_page(
+        request, _TITLES.get(problem.status, problem.title), problem.detail, problem.hint, asks_for_token=asks
+    )
     return HTMLResponse(page, status_code=problem.status, headers=given)

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from convbench.actions.jobs import outcome
 from convbench.actions.schedules import edition, next_times
 from convbench.errors import NotComparableError, RunNotFoundError
 from convbench.model.job import Job
@@ -42,6 +43,8 @@ _YEAR_S = 365 * 24 * 3600
 _CRON, _ZONE = "30 2 * * *", "UTC"
 #: The sweep that the form of a schedule begins with: `quick` has too few processes to be compared.
 _NIGHTLY = "sweep"
+#: The option that the hint of a refused comparison names, where both runs can be compared nevertheless.
+INSIST = "--across-environments"
 #: Empty rows of the table of cases at most: what stands below it stays where it is when they fill.
 _FREE_ROWS = 10
 #: Layers that the page of a run links to.
@@ -117,14 +120,15 @@ def compare(
     across_environments: bool = False,
 ) -> str:
     """Show two runs compared, or why they cannot be compared."""
-    query, refused = "", ""
+    query, refused, advice, may_insist = "", "", "", False
     if base and new:
         base, new = service.store.run_id(base), service.store.run_id(new)
         query = urlencode({"base": base, "new": new} | ({"across_environments": "true"} if across_environments else {}))
         try:
             service.pages.comparison(base, new, across=across_environments)
         except NotComparableError as error:
-            refused = error.message
+            refused, may_insist = error.message, INSIST in (error.hint or "")
+            advice = "" if may_insist else error.hint or ""
     return _page(
         request,
         reader,
@@ -134,6 +138,8 @@ def compare(
         new=new,
         query=query,
         refused=refused,
+        advice=advice,
+        may_insist=may_insist,
         baselines=[baseline.name for baseline in service.store.baselines()],
         accepting=[one.name for one in service.store.baselines() if query and base != new and one.run_id == base],
         across_environments=across_environments,
@@ -168,6 +174,7 @@ def job(service: TheService, reader: Reader, request: Request, job_id: JobId) ->
         f"Job: {row.sweep}",
         job=row,
         base=_base_of(service, found),
+        outcome=outcome(service.store, found) or "",
         sweep=found.sweep,
         search=job_views.search(found),
         fleet=job_views.fleet(found),

@@ -59,7 +59,9 @@ async function showState(page, job, { state, reason }) {
 }
 
 /** Lead to the run or the campaign of a job that has been measured, or show the answer of a search for a commit. */
-function showFound(page, { run_id: run, campaign_id: campaign, bisection }) {
+function showFound(page, { run_id: run, campaign_id: campaign, bisection, outcome }) {
+  const why = page.querySelector("#reason");
+  why.textContent ||= outcome ?? "";
   const ways = page.querySelector("#ways");
   const lead = (id, path, text) => {
     if (!page.querySelector(`#${id}`)) {
