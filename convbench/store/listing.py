@@ -105,6 +105,17 @@ def one(store: Store, run_id: str) -> ListedRun:
     return _listed_run(row, counted.get(row.key), store.at)
 
 
+def before(store: Store, run: ListedRun) -> str | None:
+    """The newest finished run of the same sweep on the same machine that began before this one; None for the first."""
+    at = run.summary.started_at
+    query = select(_runs.id).join_from(schema.runs, schema.listed_runs, _runs.key == _listed.run_key)
+    query = query.where(_runs.name == run.summary.name, _listed.machine == run.machine, _runs.started_at < at)
+    query = query.where(_runs.state == RunState.FINISHED.value).order_by(_runs.started_at.desc(), _runs.key.desc())
+    with store.reading() as connection:
+        found: str | None = connection.execute(query.limit(1)).scalar_one_or_none()
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedRun:
     """A finished run without anything that takes long to read. `finished_at` is its time of finishing."""

@@ -157,6 +157,23 @@ def test_a_page_that_is_not_there_says_so_without_words_of_http(
         assert "To the runs" in answer.text
 
 
+def test_a_run_leads_to_its_comparison_with_the_run_before(tmp_path: Path) -> None:
+    first, second, other, third = (service.run_of(number) for number in range(4))
+    elsewhere = replace(other, environment=replace(other.environment, cpu="another processor"))
+    third = replace(third, state=RunState.INTERRUPTED)
+    last = service.run_of(4)
+    with serving(service.filled(tmp_path / "runs.db", first, second, elsewhere, third, last)) as (client, _):
+        for run, before in ((first, None), (second, first), (elsewhere, None), (last, second)):
+            link = re.search(
+                r'href="/compare\?base=([^&]+)&amp;new=([^"]+)">Compare with the run before', page_of(client, run)
+            )
+            assert (link and link.groups()) == (before and (before.id, run.id))
+
+
+def page_of(client: TestClient, run: Run) -> str:
+    return client.get(f"/runs/{run.id}").text
+
+
 def test_the_form_of_a_schedule_begins_with_its_times_and_a_sweep_that_can_be_compared(tmp_path: Path) -> None:
     with serving(tmp_path / "runs.db") as (client, _):
         page = client.get("/schedules").text

@@ -98,6 +98,7 @@ def run(service: TheService, reader: Reader, request: Request, run: RunRef) -> s
         "service_run.html.j2",
         title,
         run=row,
+        before=listing.before(service.store, found),
         own=own,
         others=others,
         formats=list(FORMATS),

@@ -28,7 +28,7 @@ MEANINGS = {
     JobState.QUEUED: "It waits for its turn.",
     JobState.RUNNING: "It is being measured.",
     JobState.MEASURED: "All is measured and stored. Its report is being made.",
-    JobState.REPORTED: "It is measured, and what it found is there.",
+    JobState.REPORTED: "It has ended, and what it found is there.",
     JobState.FAILED: "It failed.",
     JobState.CANCELLED: "Somebody cancelled it. What was measured is kept.",
 }

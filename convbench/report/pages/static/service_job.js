@@ -28,7 +28,8 @@ export function showJob() {
 function follow(page, job) {
   const source = new EventSource(`${serviceRoot}/api/v1/jobs/${job}/events`);
   const handlers = {
-    state: (data) => showState(page, job, data),
+    // A page that is made when all is over shows the last state; the earlier ones come again with the cases and the log.
+    state: (data) => page.dataset.over === "true" || showState(page, job, data),
     case: (data) => showCase(page, data),
     progress: (data) => showProgress(page, data),
     log: ({ line }) => showLog(page, line),
@@ -114,6 +115,10 @@ function showCase(page, { id, label, status, fastest_s: fastest }) {
   else page.querySelector("#arrived tbody").append(row);
 }
 
+function plural(number, word) {
+  return `${formatCount(number)} ${word}${number === 1 ? "" : "s"}`;
+}
+
 function showProgress(page, { cases, seen, visits, planned, share, text }) {
   if (text !== undefined) {
     page.querySelector("#progress").value = share;
@@ -122,5 +127,5 @@ function showProgress(page, { cases, seen, visits, planned, share, text }) {
   }
   page.querySelector("#progress").value = planned ? Math.min(1, visits / planned) : 0;
   page.querySelector("#done").textContent =
-    `${formatCount(seen)} of ${formatCount(cases)} cases, ${formatCount(visits)} of ${formatCount(planned)} visits`;
+    `${formatCount(seen)} of ${plural(cases, "case")}, ${formatCount(visits)} of ${plural(planned, "visit")}`;
 }
