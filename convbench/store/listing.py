@@ -204,6 +204,13 @@ def _roofs(connection: Connection, row: AnyRow, place: Place) -> Sequence[Roof]:
     return [best[kind] for kind in sorted(best)]
 
 
+def hosts(store: Store, *, most: int = 200) -> list[str]:
+    """The names of the hosts that have runs."""
+    query = select(_runs.host).distinct().order_by(_runs.host).limit(most)
+    with store.reading() as connection:
+        return list(connection.execute(query).scalars())
+
+
 def values(store: Store, *, most: int = 200) -> dict[str, list[str]]:
     """The values that filters can have: the sweeps, machines, branches, versions of torch and verdicts that occur."""
     refresh(store)

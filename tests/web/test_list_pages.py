@@ -174,6 +174,16 @@ def page_of(client: TestClient, run: Run) -> str:
     return client.get(f"/runs/{run.id}").text
 
 
+def test_a_job_for_another_host_says_for_which_it_waits(tmp_path: Path) -> None:
+    with serving(service.filled(tmp_path / "runs.db", service.run_of(1))) as (client, made):
+        for host, said in ((None, "waits for its turn"), (made.host, "waits for its turn"), ("east", "host east")):
+            job = client.post(f"{V1}/jobs", json={"sweep": service.TINY, "host": host}).json()
+            found = re.search(r'id="meaning">([^<]*)<', client.get(f"/jobs/{job['id']}").text)
+            assert found and said in found[1]
+        for path in ("/measure", "/schedules"):
+            assert f'<datalist id="hosts"><option value="{made.host}">' in client.get(path).text
+
+
 def test_the_form_of_a_schedule_begins_with_its_times_and_a_sweep_that_can_be_compared(tmp_path: Path) -> None:
     with serving(tmp_path / "runs.db") as (client, _):
         page = client.get("/schedules").text

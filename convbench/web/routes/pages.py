@@ -180,7 +180,7 @@ def job(service: TheService, reader: Reader, request: Request, job_id: JobId) ->
         search=job_views.search(found),
         fleet=job_views.fleet(found),
         rows=min(found.cases, _FREE_ROWS),
-        meanings={state.value: text for state, text in job_views.MEANINGS.items()},
+        meanings={state.value: text for state, text in job_views.meanings(found, service.host).items()},
     )
 
 
@@ -227,9 +227,15 @@ def measure(
         shipped=shipped,
         chosen=sweep,
         baselines=names,
+        hosts=_hosts(service),
         captures=service.settings.trust_modules,
         has_fleet=service.settings.ray is not None,
     )
+
+
+def _hosts(service: Service) -> list[str]:
+    """The hosts that a form offers: the one of the service, and those that have runs."""
+    return sorted({service.host, *listing.hosts(service.store)})
 
 
 @router.get("/schedules")
@@ -254,6 +260,7 @@ def schedules(
         times=due(_CRON, _ZONE).local,
         baselines=[baseline.name for baseline in service.store.baselines()],
         host=service.host,
+        hosts=_hosts(service),
     )
 
 
@@ -270,6 +277,7 @@ def schedule(service: TheService, reader: Reader, request: Request, schedule_id:
         edition=edition(found),
         times=due(found.cron, found.zone).local,
         sweep=found.sweep,
+        hosts=_hosts(service),
         verdicts=[schedule_views.verdict_row(one) for one in verdicts.verdicts(service.store, schedule_id=found.id)],
         acceptances=[
             schedule_views.acceptance_row(one) for one in verdicts.acceptances(service.store, baseline=found.baseline)

@@ -95,6 +95,13 @@ def fleet(job: Job) -> str:
     return ", ".join([_HOW[task.how], *(["all hosts"] if task.every_host else []), *labels])
 
 
+def meanings(job: Job, here: str) -> dict[JobState, str]:
+    """What each state of a job means for a reader of the service on the host `here`."""
+    if job.host is None or job.host == here:
+        return MEANINGS
+    return MEANINGS | {JobState.QUEUED: f"It waits for a service on the host {job.host}; this one is on {here}."}
+
+
 def row(job: Job) -> JobRow:
     """A job as a row."""
     return JobRow(
