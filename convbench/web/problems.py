@@ -70,7 +70,7 @@ _STATUSES: tuple[tuple[type[ConvbenchError], HTTPStatus], ...] = (
 
 #: What to do instead, where the hint of an error names a command and its readers are here.
 _HINTS: tuple[tuple[type[ConvbenchError], str], ...] = (
-    (RunNotFoundError, "the page of runs has their ids, and the page of a run the baselines that name it"),
+    (RunNotFoundError, "the page of runs has all ids, and the page of a run names its baselines"),
     (TokenNotFoundError, "the page of tokens has their prefixes"),
     (NotComparableError, "`across_environments=true` compares them anyway"),
 )
