@@ -177,9 +177,15 @@ def page_of(client: TestClient, run: Run) -> str:
 def test_a_job_for_another_host_says_for_which_it_waits(tmp_path: Path) -> None:
     with serving(service.filled(tmp_path / "runs.db", service.run_of(1))) as (client, made):
         for host, said in ((None, "waits for its turn"), (made.host, "waits for its turn"), ("east", "host east")):
-            job = client.post(f"{V1}/jobs", json={"sweep": service.TINY, "host": host}).json()
+            body = {"sweep": service.TINY, "host": host, "priority": 3 if host == "east" else 0}
+            job = client.post(f"{V1}/jobs", json=body).json()
             found = re.search(r'id="meaning">([^<]*)<', client.get(f"/jobs/{job['id']}").text)
             assert found and said in found[1]
+        assert (
+            client.get("/jobs").text.count("priority 3")
+            == 1
+            == client.get(f"/jobs/{job['id']}").text.count("priority 3")
+        )
         for path in ("/measure", "/schedules"):
             assert f'<datalist id="hosts"><option value="{made.host}">' in client.get(path).text
 

@@ -49,6 +49,7 @@ class JobRow:
     ended: str
     run_id: str
     against: str
+    priority: str
     schedule_id: str
     tries: str
     reason: str
@@ -116,6 +117,7 @@ def row(job: Job) -> JobRow:
         ended=when(job.ended_at) if job.ended_at else "",
         run_id=job.run_id or "",
         against=job.against or "",
+        priority=f"priority {job.priority}" if job.priority else "",
         schedule_id=job.schedule_id or "",
         tries=f"{units.plural(job.tries, 'failure')} of {MOST_TRIES}" if job.tries else "",
         reason=job.reason or "",
