@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from convbench.errors import (
@@ -38,6 +38,14 @@ RETRY_S = 5
 
 class NothingMoreError(Exception):
     """A stream of events has ended: 204 keeps a browser from asking for it again."""
+
+
+class ElsewhereError(Exception):
+    """A page has another address, to which a browser goes by itself."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.address = address
 
 
 class NotThereError(RequestError):
@@ -187,6 +195,12 @@ _TITLES = {
     500: "The service has a fault",
     503: "The service cannot answer now",
 }
+
+
+def of_elsewhere(request: Request, error: Exception) -> Response:
+    """The answer that leads to another address."""
+    assert isinstance(error, ElsewhereError)
+    return RedirectResponse(error.address, status_code=HTTPStatus.SEE_OTHER)
 
 
 def answer(request: Request, problem: Problem, headers: dict[str, str] | None = None) -> Response:

@@ -69,6 +69,23 @@ def test_all_filters_together_over_many_pages_leave_each_run_once(tmp_path: Path
         assert "These filters leave no run." in client.get("/runs", params={"torch": "none"}).text
 
 
+@pytest.mark.parametrize("root", ["", "/bench"])
+def test_fields_of_a_form_that_are_empty_ask_for_nothing(tmp_path: Path, root: str) -> None:
+    with serving(service.filled(tmp_path / "runs.db", service.run_of(1)), root=root, public_read=True) as (client, _):
+        for sent, address in (
+            ("/runs?text=a+b&sweep=&commit=&state=", "/runs?text=a+b"),
+            ("/runs?text=&sweep=&state=", "/runs"),
+            ("/changes?since=2026-11-01&sweep=&machine=", "/changes?since=2026-11-01"),
+            ("/layers?text=&run=latest&after=", "/layers?run=latest"),
+            ("/measure?sweep=", "/measure"),
+            ("/jobs?before=", "/jobs"),
+        ):
+            answer = client.get(f"{root}{sent}")
+            assert (answer.status_code, answer.headers["location"]) == (303, f"{root}{address}")
+            assert client.get(answer.headers["location"]).status_code == 200
+        assert client.get(f"{root}{V1}/runs?state=").status_code == 422, "the API is strict"
+
+
 def test_a_filter_that_only_the_address_has_stays_when_the_form_is_sent(tmp_path: Path) -> None:
     run = service.run_of(1)
     with serving(service.filled(tmp_path / "runs.db", run)) as (client, made):

@@ -149,6 +149,9 @@ def test_from_a_schedule_to_a_comparison_and_an_accepted_change(page: Page, addr
     checked(page, "accepted")
     page.get_by_role("link", name="Runs").click()
     page.wait_for_url("**/runs")
+    page.get_by_role("textbox", name="Search").fill("tiny")
+    page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**/runs?text=tiny")
     for box in page.locator("#run-table .tick").all()[:2]:
         box.check()
     checked(page, "runs")
