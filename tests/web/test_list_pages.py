@@ -191,6 +191,21 @@ def page_of(client: TestClient, run: Run) -> str:
     return client.get(f"/runs/{run.id}").text
 
 
+def test_jobs_of_one_state_are_a_link(tmp_path: Path) -> None:
+    with serving(tmp_path / "runs.db") as (client, _):
+        ids = [client.post(f"{V1}/jobs", json={"sweep": service.TINY}).json()["id"] for _ in range(53)]
+        for job_id in ids[:52]:
+            client.post(f"{V1}/jobs/{job_id}/cancel")
+        page = client.get("/jobs", params={"state": "cancelled"}).text
+        assert "No job in the queue is cancelled." in page and 'href="/api/v1/lists/jobs.csv?state=cancelled"' in page
+        assert re.findall(r'href="/jobs/(j[^"]+)"', page) == ids[51:1:-1]
+        older = re.search(r'href="([^"]+)">Older jobs', page)
+        assert older and "state=cancelled" in older[1]
+        assert re.findall(r'href="/jobs/(j[^"]+)"', client.get(unescape(older[1])).text) == ids[1::-1]
+        page = client.get("/jobs", params={"state": "queued"}).text
+        assert re.findall(r'href="/jobs/(j[^"]+)"', page) == ids[52:] and "No job that has ended is queued." in page
+
+
 def test_a_job_for_another_host_says_for_which_it_waits(tmp_path: Path) -> None:
     with serving(service.filled(tmp_path / "runs.db", service.run_of(1))) as (client, made):
         for host, said in ((None, "waits for its turn"), (made.host, "waits for its turn"), ("east", "host east")):

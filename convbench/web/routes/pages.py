@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from convbench.actions.jobs import outcome
 from convbench.actions.schedules import edition, next_times
 from convbench.errors import NotComparableError, RunNotFoundError
-from convbench.model.job import Job
+from convbench.model.job import Job, JobState
 from convbench.report.pages.rendering import when
 from convbench.store import listing, verdicts
 from convbench.sweep import shipped_sweeps
@@ -153,14 +153,25 @@ def jobs(
     service: TheService,
     reader: Reader,
     request: Request,
+    state: JobState | None = None,
     before: Annotated[int | None, Query(ge=1, le=MOST_KEY)] = None,
 ) -> str:
-    """Show the queue, and the jobs that have ended."""
+    """Show the queue and the jobs that have ended, or the jobs in one state."""
     may_be_kept(request)
-    queue = [job_views.row(job) for job in service.jobs.queue()]
-    some, older = service.jobs.list(before=before, most=50)
+    queue = [job_views.row(job) for job in service.jobs.queue() if state in (None, job.state)]
+    some, older = service.jobs.list(states=[state] if state else (), before=before, most=50)
     ended = [job_views.row(job) for job in some if job.is_over]
-    return _page(request, reader, "service_jobs.html.j2", "Jobs", queue=queue, ended=ended, older=older)
+    return _page(
+        request,
+        reader,
+        "service_jobs.html.j2",
+        "Jobs",
+        queue=queue,
+        ended=ended,
+        older=over_time_views.query(state=state, before=str(older)) if older else "",
+        state=state or "",
+        states=[one.value for one in JobState],
+    )
 
 
 @router.get("/jobs/{job_id}")
