@@ -17,6 +17,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,21 +129,38 @@ def main() -> None:
         print(
             f"{runs} runs of {cases} cases: {path.stat().st_size / 2**20:.0f} MiB, {time.monotonic() - began:.0f} s\n"
         )
-        process = subprocess.Popen(
-            [sys.executable, "-m", "convbench", "serve", "--port", "0", "--db", str(path)],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        try:
-            assert process.stdout is not None
-            found = re.search(r"http://[^/]+", process.stdout.readline())
-            assert found is not None
-            measure(found[0], psutil.Process(process.pid))
-        finally:
-            process.terminate()
-            process.wait()
+        with serving(path) as (address, process):
+            measure(address, process)
+        with serving(path) as (address, process):
+            row("all changes, when the service has started again", f"{all_changes(address):.1f} s", "")
+
+
+@contextmanager
+def serving(path: Path) -> Iterator[tuple[str, psutil.Process]]:
+    """A service on the database, in its folder: its address and process."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "convbench", "serve", "--port", "0", "--db", str(path)],
+        cwd=path.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        found = re.search(r"http://[^/]+", process.stdout.readline())
+        assert found is not None
+        yield found[0], psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def all_changes(address: str) -> float:
+    """Seconds until all changes are there."""
+    began = time.monotonic()
+    while json.load(urllib.request.urlopen(f"{address}/api/v1/changes?since=2026-01-01"))["waiting"]:
+        pass
+    return time.monotonic() - began
 
 
 def measure(address: str, process: psutil.Process) -> None:
@@ -164,10 +183,7 @@ def measure(address: str, process: psutil.Process) -> None:
         row(what, f"{statistics.median(each[0] for each in some) * 1000:.0f} ms", f"{some[0][1] / 1000:.0f} kB")
     first, _ = timed(address, "/changes?since=2026-01-01")
     row("changes since a day, nothing computed", f"{first * 1000:.0f} ms", "")
-    began = time.monotonic()
-    while json.load(urllib.request.urlopen(f"{address}/api/v1/changes?since=2026-01-01"))["waiting"]:
-        pass
-    row("all changes computed, beside the service", f"{first + time.monotonic() - began:.1f} s", "")
+    row("all changes computed, beside the service", f"{first + all_changes(address):.1f} s", "")
     layer = json.load(urllib.request.urlopen(f"{address}/api/v1/layers?limit=1"))["layers"][0]["case_id"]
     first, _ = timed(address, f"/layers/{layer}")
     row("a layer, not computed", f"{first * 1000:.0f} ms", "")

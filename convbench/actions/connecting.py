@@ -261,7 +261,7 @@ _OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 def _mistake(found: Mapping[str, Any]) -> str:
-    """`line 4, axes: unknown key 'foo' (known keys: ...)`: a mistake in a sweep as the service tells it."""
+    """`line 4, axes: unknown key 'foo' (known keys: ...)`: a mistake that a service found in a sweep."""
     where = f", {found['where']}" if found["where"] else ""
     hint = f" ({found['hint']})" if found.get("hint") else ""
     return f"line {found['line']}{where}: {found['message']}{hint}"

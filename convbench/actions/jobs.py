@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from convbench import units
 from convbench.actions.job_folder import FILE
-from convbench.errors import ConflictError, RequestError
+from convbench.errors import ConflictError, ExitCode, RequestError, RunNotFoundError
 from convbench.model.case import Case
 from convbench.model.job import FLEET, BisectionTask, FleetTask, Job, JobKind, JobState
 from convbench.model.reading import reader
 from convbench.model.serial import parsed, to_json
 from convbench.model.settings import TABLE
+from convbench.store import listing
 from convbench.store.identity import new_run_id
 from convbench.store.jobs import Jobs
 from convbench.store.store import Store
@@ -207,6 +209,25 @@ def cancel(store: Store, job_id: str) -> Job:
     if job.state is JobState.CANCELLED or job.cancelling:
         return job
     raise ConflictError(f"job {job_id} is {job.state.value} and cannot be cancelled any more")
+
+
+#: What a measured job's exit code says beyond that it was measured.
+_OUTCOMES = {
+    ExitCode.FAILED_OR_REGRESSED: "Some cases gave wrong results, or a case got slower. The report says which.",
+    ExitCode.NOT_MEASURED: "Some cases could not be measured. The report says why.",
+    ExitCode.NOT_COMPARABLE: "It cannot be compared with what it was to be compared with.",
+    ExitCode.TOO_NOISY: "Too few cases could be judged: the times are too noisy to compare.",
+}
+
+
+def outcome(store: Store, job: Job) -> str | None:
+    """What a reader must know of the run of a measured job, in words; None where all is well, and for other jobs."""
+    if job.kind is not JobKind.SWEEP or job.state not in (JobState.MEASURED, JobState.REPORTED) or job.run_id is None:
+        return None
+    with suppress(RunNotFoundError):  # deleted since, or it waits on the disk of its host
+        if listing.one(store, job.run_id).summary.measured == 0:
+            return "No case could be measured. The report says why."
+    return next((text for code, text in _OUTCOMES.items() if code == job.exit_code), None)
 
 
 def now() -> str:

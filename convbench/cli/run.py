@@ -176,7 +176,7 @@ def run(
     elif path:
         write_index(measured.run, database, seen.news)
     if interrupted:
-        say(f"interrupted: results are kept; {wanted.command} resumes the run")
+        say("interrupted: results are kept" + ("" if job else f"; {wanted.command} resumes the run"))
     if as_json:
         show_bytes(export.export(measured.run, "json"))
         say(result)

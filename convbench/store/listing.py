@@ -105,6 +105,17 @@ def one(store: Store, run_id: str) -> ListedRun:
     return _listed_run(row, counted.get(row.key), store.at)
 
 
+def before(store: Store, run: ListedRun) -> str | None:
+    """The newest finished run of the same sweep on the same machine that began before this one; None for the first."""
+    at = run.summary.started_at
+    query = select(_runs.id).join_from(schema.runs, schema.listed_runs, _runs.key == _listed.run_key)
+    query = query.where(_runs.name == run.summary.name, _listed.machine == run.machine, _runs.started_at < at)
+    query = query.where(_runs.state == RunState.FINISHED.value).order_by(_runs.started_at.desc(), _runs.key.desc())
+    with store.reading() as connection:
+        found: str | None = connection.execute(query.limit(1)).scalar_one_or_none()
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedRun:
     """A finished run without anything that takes long to read. `finished_at` is its time of finishing."""
@@ -191,6 +202,13 @@ def _roofs(connection: Connection, row: AnyRow, place: Place) -> Sequence[Roof]:
                 kind = (roof.kind.value != "compute", roof.device, roof.dtype or "", roof.threads or 0)
                 best[kind] = max(best.get(kind, roof), roof, key=lambda one: (one.footprint_bytes or 0, one.rate))
     return [best[kind] for kind in sorted(best)]
+
+
+def hosts(store: Store, *, most: int = 200) -> list[str]:
+    """The names of the hosts that have runs."""
+    query = select(_runs.host).distinct().order_by(_runs.host).limit(most)
+    with store.reading() as connection:
+        return list(connection.execute(query).scalars())
 
 
 def values(store: Store, *, most: int = 200) -> dict[str, list[str]]:

@@ -231,11 +231,12 @@ class WholeJob(JobAnswer):
     """A job with the text of its sweep, and what it asks beyond a run on one host."""
 
     sweep: str
+    outcome: str | None = Field(default=None, description="What to know of its run; null where all is well.")
     fleet: FleetRequest | None = None
     bisection: BisectionAnswer | None = None
 
     @classmethod
-    def of(cls, job: Job) -> Self:
+    def of(cls, job: Job, outcome: str | None = None) -> Self:
         """The answer for a job."""
         plain: Mapping[str, Any] = {name: getattr(job, name) for name in (*JobAnswer.model_fields, "sweep")}
         task = task_of(job)
@@ -244,7 +245,7 @@ class WholeJob(JobAnswer):
             fleet = FleetRequest(how=task.how, where=dict(task.where), every_host=task.every_host)
         if isinstance(task, BisectionTask):
             bisection = BisectionAnswer.of(task, job.answer)
-        return cls(**plain, fleet=fleet, bisection=bisection)
+        return cls(**plain, outcome=outcome, fleet=fleet, bisection=bisection)
 
 
 class JobList(BaseModel):

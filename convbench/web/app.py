@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
@@ -13,6 +13,7 @@ from convbench.version import __version__
 from convbench.web import problems
 from convbench.web.answers import API, Problem
 from convbench.web.around import Around
+from convbench.web.forms import without_empty_parameters
 from convbench.web.keeping import Keeping
 from convbench.web.routes import (
     acceptances,
@@ -87,8 +88,8 @@ def application(service: Service) -> FastAPI:
         app.include_router(router, prefix=API)
     app.include_router(operating.router)
     app.include_router(changes.feed_router)
-    app.include_router(pages.router)
-    app.include_router(over_time_pages.router)
+    for router in (pages.router, over_time_pages.router):
+        app.include_router(router, dependencies=[Depends(without_empty_parameters)])
     app.include_router(channels.page_router)
     app.add_middleware(Keeping, service=service)
     app.add_middleware(Around, service=service)  # around the other one, since it was added last
@@ -97,6 +98,7 @@ def application(service: Service) -> FastAPI:
         (RequestValidationError, problems.of_invalid),
         (HTTPException, problems.of_http),
         (problems.NothingMoreError, problems.of_nothing_more),
+        (problems.ElsewhereError, problems.of_elsewhere),
         (Exception, problems.of_fault),
     ):
         app.add_exception_handler(kind, handler)

@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from convbench.errors import (
@@ -39,6 +39,14 @@ RETRY_S = 5
 
 class NothingMoreError(Exception):
     """A stream of events has ended: 204 keeps a browser from asking for it again."""
+
+
+class ElsewhereError(Exception):
+    """A page has another address, to which a browser goes by itself."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.address = address
 
 
 class NotThereError(RequestError):
@@ -72,7 +80,7 @@ _STATUSES: tuple[tuple[type[ConvbenchError], HTTPStatus], ...] = (
 
 #: What to do instead, where the hint of an error names a command and its readers are here.
 _HINTS: tuple[tuple[type[ConvbenchError], str], ...] = (
-    (RunNotFoundError, "the page of runs has their ids, and the page of a run the baselines that name it"),
+    (RunNotFoundError, "the page of runs has all ids, and the page of a run names its baselines"),
     (TokenNotFoundError, "the page of tokens has their prefixes"),
     (NotComparableError, "`across_environments=true` compares them anyway"),
 )
@@ -177,6 +185,26 @@ def of_nothing_more(request: Request, error: Exception) -> Response:
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
+#: The headings of pages that say what was wrong. The API has the phrases of HTTP.
+_TITLES = {
+    400: "This cannot be done",
+    401: "A token is needed",
+    403: "This is not allowed",
+    404: "This is not here",
+    405: "This cannot be done",
+    409: "This contradicts what is stored",
+    422: "The address is not right",
+    500: "The service has a fault",
+    503: "The service cannot answer now",
+}
+
+
+def of_elsewhere(request: Request, error: Exception) -> Response:
+    """The answer that leads to another address."""
+    assert isinstance(error, ElsewhereError)
+    return RedirectResponse(error.address, status_code=HTTPStatus.SEE_OTHER)
+
+
 def answer(request: Request, problem: Problem, headers: dict[str, str] | None = None) -> Response:
     """The problem as JSON, or as a page for a browser outside the API."""
     given = dict(headers or {})
@@ -189,5 +217,7 @@ def answer(request: Request, problem: Problem, headers: dict[str, str] | None = 
             problem.model_dump(exclude_none=True), status_code=problem.status, media_type=MEDIA_TYPE, headers=given
         )
     asks = problem.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-    page = problem_page(request, problem.title, problem.detail, problem.hint, asks_for_token=asks)
+    page = problem_page(
+        request, _TITLES.get(problem.status, problem.title), problem.detail, problem.hint, asks_for_token=asks
+    )
     return HTMLResponse(page, status_code=problem.status, headers=given)

@@ -70,6 +70,7 @@ def test_a_sweep_becomes_a_job(served: tuple[TestClient, Service]) -> None:
     assert client.get(f"{V1}/jobs/{job['id']}").json() == {
         **job,
         "sweep": service.TINY,
+        "outcome": None,
         "fleet": None,
         "bisection": None,
     }

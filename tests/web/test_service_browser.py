@@ -88,18 +88,24 @@ def test_the_first_minute_from_an_empty_folder_to_a_report(browser: Browser, pag
     checked(page, "first")
     page.get_by_role("link", name="write a sweep of your own").click()
     page.wait_for_url("**/measure")
-    page.locator("#sweep").fill("axes: {in_channels: three}\n")
+    page.locator("#sweep").fill("name: wrong\naxes: {in_channels: three}\n")
     page.get_by_role("button", name="Check").click()
     until(page, "() => document.querySelector('.said li')")
-    assert "line 1" in page.locator(".said li").first.inner_text()
+    page.get_by_role("button", name="line 2").first.click()
+    assert page.evaluate("() => getSelection().toString()") == "axes: {in_channels: three}", "it leads to the line"
     checked(page, "measure")
     assert not page.get_by_text("Begin with a model of yours").count(), "it runs no code of others"
     page.locator("#sweep").fill(service.TINY)
     page.get_by_role("button", name="Measure", exact=True).click()
     page.wait_for_url("**/jobs/j*")
-    until(page, "() => document.querySelectorAll('#arrived tbody tr').length === 1")
+    assert page.locator("#arrived .free").count() == 1 or page.locator("#arrived [data-case]").count() == 1
+    places = "() => ['progress', 'cases', 'arrived', 'log'].map((id) => document.getElementById(id).offsetTop)"
+    before = page.evaluate(places)
+    until(page, "() => document.querySelectorAll('#arrived tbody tr[data-case]').length === 1")
     until(page, "() => document.getElementById('state').textContent === 'reported'")
-    assert "1 of 1 cases" in page.locator("#done").inner_text()
+    until(page, "() => document.getElementById('to-run')")
+    assert page.evaluate(places) == before, "nothing moves while it is measured"
+    assert "1 of 1 case," in page.locator("#done").inner_text()
     assert page.locator("#log").inner_text().startswith("run 20")
     checked(page, "job")
     page.get_by_role("link", name="Read the report").click()
@@ -153,6 +159,9 @@ def test_from_a_schedule_to_a_comparison_and_an_accepted_change(page: Page, addr
     checked(page, "accepted")
     page.get_by_role("link", name="Runs").click()
     page.wait_for_url("**/runs")
+    page.get_by_role("textbox", name="Search").fill("tiny")
+    page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**/runs?text=tiny")
     for box in page.locator("#run-table .tick").all()[:2]:
         box.check()
     checked(page, "runs")

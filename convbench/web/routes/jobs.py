@@ -109,7 +109,8 @@ def list_jobs(
 @router.get("/jobs/{job_id}")
 def get_job(service: TheService, reader: Reader, job_id: JobId) -> WholeJob:
     """Get a job with the text of its sweep."""
-    return WholeJob.of(service.jobs.get(job_id))
+    found = service.jobs.get(job_id)
+    return WholeJob.of(found, verbs.outcome(service.store, found))
 
 
 @router.post("/jobs/{job_id}/cancel")

@@ -11,9 +11,10 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from convbench.actions.jobs import outcome
 from convbench.actions.schedules import edition, next_times
 from convbench.errors import NotComparableError, RunNotFoundError
-from convbench.model.job import Job
+from convbench.model.job import Job, JobState
 from convbench.report.pages.rendering import when
 from convbench.store import listing, verdicts
 from convbench.sweep import shipped_sweeps
@@ -42,6 +43,8 @@ _YEAR_S = 365 * 24 * 3600
 _CRON, _ZONE = "30 2 * * *", "UTC"
 #: The sweep that the form of a schedule begins with: `quick` has too few processes to be compared.
 _NIGHTLY = "sweep"
+#: The option that the hint of a refused comparison names, where both runs can be compared nevertheless.
+INSIST = "--across-environments"
 #: Empty rows of the table of cases at most: what stands below it stays where it is when they fill.
 _FREE_ROWS = 10
 #: Layers that the page of a run links to.
@@ -95,6 +98,7 @@ def run(service: TheService, reader: Reader, request: Request, run: RunRef) -> s
         "service_run.html.j2",
         title,
         run=row,
+        before=listing.before(service.store, found),
         own=own,
         others=others,
         formats=list(FORMATS),
@@ -117,14 +121,15 @@ def compare(
     across_environments: bool = False,
 ) -> str:
     """Show two runs compared, or why they cannot be compared."""
-    query, refused = "", ""
+    query, refused, advice, may_insist = "", "", "", False
     if base and new:
         base, new = service.store.run_id(base), service.store.run_id(new)
         query = urlencode({"base": base, "new": new} | ({"across_environments": "true"} if across_environments else {}))
         try:
             service.pages.comparison(base, new, across=across_environments)
         except NotComparableError as error:
-            refused = error.message
+            refused, may_insist = error.message, INSIST in (error.hint or "")
+            advice = "" if may_insist else error.hint or ""
     return _page(
         request,
         reader,
@@ -134,6 +139,8 @@ def compare(
         new=new,
         query=query,
         refused=refused,
+        advice=advice,
+        may_insist=may_insist,
         baselines=[baseline.name for baseline in service.store.baselines()],
         accepting=[one.name for one in service.store.baselines() if query and base != new and one.run_id == base],
         across_environments=across_environments,
@@ -146,14 +153,25 @@ def jobs(
     service: TheService,
     reader: Reader,
     request: Request,
+    state: JobState | None = None,
     before: Annotated[int | None, Query(ge=1, le=MOST_KEY)] = None,
 ) -> str:
-    """Show the queue, and the jobs that have ended."""
+    """Show the queue and the jobs that have ended, or the jobs in one state."""
     may_be_kept(request)
-    queue = [job_views.row(job) for job in service.jobs.queue()]
-    some, older = service.jobs.list(before=before, most=50)
+    queue = [job_views.row(job) for job in service.jobs.queue() if state in (None, job.state)]
+    some, older = service.jobs.list(states=[state] if state else (), before=before, most=50)
     ended = [job_views.row(job) for job in some if job.is_over]
-    return _page(request, reader, "service_jobs.html.j2", "Jobs", queue=queue, ended=ended, older=older)
+    return _page(
+        request,
+        reader,
+        "service_jobs.html.j2",
+        "Jobs",
+        queue=queue,
+        ended=ended,
+        older=over_time_views.query(state=state, before=str(older)) if older else "",
+        state=state or "",
+        states=[one.value for one in JobState],
+    )
 
 
 @router.get("/jobs/{job_id}")
@@ -168,11 +186,12 @@ def job(service: TheService, reader: Reader, request: Request, job_id: JobId) ->
         f"Job: {row.sweep}",
         job=row,
         base=_base_of(service, found),
+        outcome=outcome(service.store, found) or "",
         sweep=found.sweep,
         search=job_views.search(found),
         fleet=job_views.fleet(found),
         rows=min(found.cases, _FREE_ROWS),
-        meanings={state.value: text for state, text in job_views.MEANINGS.items()},
+        meanings={state.value: text for state, text in job_views.meanings(found, service.host).items()},
     )
 
 
@@ -219,9 +238,15 @@ def measure(
         shipped=shipped,
         chosen=sweep,
         baselines=names,
+        hosts=_hosts(service),
         captures=service.settings.trust_modules,
         has_fleet=service.settings.ray is not None,
     )
+
+
+def _hosts(service: Service) -> list[str]:
+    """The hosts that a form offers: the one of the service, and those that have runs."""
+    return sorted({service.host, *listing.hosts(service.store)})
 
 
 @router.get("/schedules")
@@ -246,6 +271,7 @@ def schedules(
         times=due(_CRON, _ZONE).local,
         baselines=[baseline.name for baseline in service.store.baselines()],
         host=service.host,
+        hosts=_hosts(service),
     )
 
 
@@ -262,6 +288,7 @@ def schedule(service: TheService, reader: Reader, request: Request, schedule_id:
         edition=edition(found),
         times=due(found.cron, found.zone).local,
         sweep=found.sweep,
+        hosts=_hosts(service),
         verdicts=[schedule_views.verdict_row(one) for one in verdicts.verdicts(service.store, schedule_id=found.id)],
         acceptances=[
             schedule_views.acceptance_row(one) for one in verdicts.acceptances(service.store, baseline=found.baseline)

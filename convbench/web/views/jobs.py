@@ -28,7 +28,7 @@ MEANINGS = {
     JobState.QUEUED: "It waits for its turn.",
     JobState.RUNNING: "It is being measured.",
     JobState.MEASURED: "All is measured and stored. Its report is being made.",
-    JobState.REPORTED: "It is measured, and what it found is there.",
+    JobState.REPORTED: "It has ended, and what it found is there.",
     JobState.FAILED: "It failed.",
     JobState.CANCELLED: "Somebody cancelled it. What was measured is kept.",
 }
@@ -49,6 +49,7 @@ class JobRow:
     ended: str
     run_id: str
     against: str
+    priority: str
     schedule_id: str
     tries: str
     reason: str
@@ -95,6 +96,13 @@ def fleet(job: Job) -> str:
     return ", ".join([_HOW[task.how], *(["all hosts"] if task.every_host else []), *labels])
 
 
+def meanings(job: Job, here: str) -> dict[JobState, str]:
+    """What each state of a job means for a reader of the service on the host `here`."""
+    if job.host is None or job.host == here:
+        return MEANINGS
+    return MEANINGS | {JobState.QUEUED: f"It waits for a service on the host {job.host}; this one is on {here}."}
+
+
 def row(job: Job) -> JobRow:
     """A job as a row."""
     return JobRow(
@@ -109,6 +117,7 @@ def row(job: Job) -> JobRow:
         ended=when(job.ended_at) if job.ended_at else "",
         run_id=job.run_id or "",
         against=job.against or "",
+        priority=f"priority {job.priority}" if job.priority else "",
         schedule_id=job.schedule_id or "",
         tries=f"{units.plural(job.tries, 'failure')} of {MOST_TRIES}" if job.tries else "",
         reason=job.reason or "",

@@ -39,7 +39,8 @@ export function showProblem(place, problem) {
               element(
                 "li",
                 {},
-                `line ${line}${where ? `, ${where}` : ""}: ${message}`,
+                lineButton(place, line),
+                `${where ? `, ${where}` : ""}: ${message}`,
                 hint ? element("span", { class: "more" }, hint) : null,
               ),
             ),
@@ -48,6 +49,24 @@ export function showProblem(place, problem) {
       : [element("p", { class: "wrong" }, problem.detail ?? String(problem)), hintOf(problem)]
     ).filter(Boolean),
   );
+}
+
+/** The number of a line of a sweep. Where the sweep is in a field of the same form, it is a button that leads there. */
+function lineButton(place, line) {
+  const field = place.closest("form")?.elements.sweep;
+  if (!field || field.readOnly) return `line ${line}`;
+  const button = element("button", { type: "button", class: "to-line" }, `line ${line}`);
+  button.addEventListener("click", () => showLine(field, line));
+  return button;
+}
+
+/** Select a line of a field, and scroll the field to it. */
+function showLine(field, line) {
+  const lines = field.value.split("\n");
+  const begin = lines.slice(0, line - 1).join("\n").length + (line > 1 ? 1 : 0);
+  field.focus();
+  field.setSelectionRange(begin, begin + (lines[line - 1] ?? "").length);
+  field.scrollTop = (field.scrollHeight * (line - 4)) / lines.length;
 }
 
 function hintOf(problem) {

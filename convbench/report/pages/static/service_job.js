@@ -28,7 +28,8 @@ export function showJob() {
 function follow(page, job) {
   const source = new EventSource(`${serviceRoot}/api/v1/jobs/${job}/events`);
   const handlers = {
-    state: (data) => showState(page, job, data),
+    // A page that is made when all is over shows the last state; the earlier ones come again with the cases and the log.
+    state: (data) => page.dataset.over === "true" || showState(page, job, data),
     case: (data) => showCase(page, data),
     progress: (data) => showProgress(page, data),
     log: ({ line }) => showLog(page, line),
@@ -59,7 +60,9 @@ async function showState(page, job, { state, reason }) {
 }
 
 /** Lead to the run or the campaign of a job that has been measured, or show the answer of a search for a commit. */
-function showFound(page, { run_id: run, campaign_id: campaign, bisection }) {
+function showFound(page, { run_id: run, campaign_id: campaign, bisection, outcome }) {
+  const why = page.querySelector("#reason");
+  why.textContent ||= outcome ?? "";
   const ways = page.querySelector("#ways");
   const lead = (id, path, text) => {
     if (!page.querySelector(`#${id}`)) {
@@ -112,6 +115,10 @@ function showCase(page, { id, label, status, fastest_s: fastest }) {
   else page.querySelector("#arrived tbody").append(row);
 }
 
+function plural(number, word) {
+  return `${formatCount(number)} ${word}${number === 1 ? "" : "s"}`;
+}
+
 function showProgress(page, { cases, seen, visits, planned, share, text }) {
   if (text !== undefined) {
     page.querySelector("#progress").value = share;
@@ -120,5 +127,5 @@ function showProgress(page, { cases, seen, visits, planned, share, text }) {
   }
   page.querySelector("#progress").value = planned ? Math.min(1, visits / planned) : 0;
   page.querySelector("#done").textContent =
-    `${formatCount(seen)} of ${formatCount(cases)} cases, ${formatCount(visits)} of ${formatCount(planned)} visits`;
+    `${formatCount(seen)} of ${plural(cases, "case")}, ${formatCount(visits)} of ${plural(planned, "visit")}`;
 }
