@@ -56,7 +56,7 @@ def test_the_text_of_a_token_stays_with_its_owner(
     backup.copy(tmp_path / "copy.db", str(path))
     dump = "\n".join(sqlite3.connect(tmp_path / "copy.db").iterdump())
     assert "ZeroDivisionError" in log and "INSERT INTO" in dump
-    secret = text.rpartition("_")[2]
+    secret = text.split("_", 2)[2]  # it may contain `_` itself
     assert len(secret) > 20
     for held in (log, dump, *(one.read_bytes().decode("latin-1") for one in tmp_path.iterdir())):
         assert secret not in held
