@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from convbench.store import schema
 from convbench.store.past import ASKED
+from convbench.store.runs import AnyRow
 from convbench.store.store import Store
 from convbench.sweep.expand import shown_labels
 
@@ -36,7 +37,7 @@ class Kinds:
 def kinds(store: Store, run_ids: Collection[str]) -> Kinds:
     """The kinds of some runs. The newest kinds are read, `MOST_CASES` cases of them in all."""
     with store.reading() as connection:
-        rows = []
+        rows: list[AnyRow] = []
         every = sorted(run_ids)
         for start in range(0, len(every), ASKED):
             some = every[start : start + ASKED]
