@@ -100,8 +100,8 @@ def time(
 
 
 def _load() -> None:
-    importlib.import_module("convbench.analysis.faster")
-    importlib.import_module("convbench.report.text.timing")
+    for name in ("rich.progress", "convbench.analysis.faster", "convbench.report.text.timing"):
+        importlib.import_module(name)
 
 
 def _only(values: list[str]) -> str | None:

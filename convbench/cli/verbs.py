@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from convbench.model.nearest import nearest
 from convbench.units import LONGEST_TEXT, line, without_credentials
 
 #: The error that typer raises for every invalid argument; typer does not export this class.
@@ -73,7 +74,16 @@ def _plain_usage_errors() -> Iterator[None]:
         if not isinstance(error, _UsageError) or _is_help(error):
             raise
         error.message = line(without_credentials(error.message), most=LONGEST_TEXT)
+        if getattr(error, "option_name", None) and error.ctx is not None:
+            error.possibilities = _meant(error.option_name, error.ctx.command)
         raise
+
+
+def _meant(option: str, command: Any) -> list[str]:
+    """The option of a verb that an unknown one was meant to be, if there is one."""
+    options = {name[2:].replace("-", "_"): name for one in command.params for name in one.opts if name[:2] == "--"}
+    near = nearest(option.lstrip("-").replace("-", "_"), tuple(options))
+    return [] if near is None else [options[near]]
 
 
 def _is_help(error: Any) -> bool:

@@ -16,7 +16,7 @@ from convbench.store.runs import AnyRow
 from convbench.store.store import Store
 from convbench.sweep.expand import shown_labels
 
-#: Maximum cases that are read: 200,000 take 0.5 s.
+#: Maximum cases that are read: a user waits for the page.
 MOST_CASES = 20_000
 
 _cases, _runs = schema.cases.c, schema.runs.c

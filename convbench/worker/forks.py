@@ -34,6 +34,9 @@ def main() -> None:
     os.close(os.pidfd_open(os.getpid()))  # fails here, where the error is seen, if this interpreter has none
     from . import serve  # noqa: F401 - its import of torch and the worker's modules is what forked workers share
 
+    with contextlib.suppress(ImportError):  # torch imports it, and sympy with it, for the first gradient: 0.25 s
+        import torch.fx.experimental.symbolic_shapes  # noqa: F401 - likewise
+
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):  # errors of the import went to the first worker's standard error
         os.dup2(null, descriptor)

@@ -212,6 +212,13 @@ def test_plan_shows_cases_rejections_and_cost(command: Command, sweep: Path) -> 
     assert not list(Path().glob("reports*")), "plan writes nothing"
 
 
+def test_an_unknown_option_suggests_what_it_means_alone(command: Command) -> None:
+    for wrong, meant in (("--outputs", "--out-channels"), ("--kernel", "--kernel-size"), ("--xyzzy", None)):
+        said = command("explain", wrong, "3")
+        assert said.code == 2
+        assert re.findall("--[a-z-]+", said.err.partition("Error: ")[2]) == [wrong, *([meant] if meant else [])]
+
+
 def test_plan_warns_of_threads_as_a_run_does(
     command: Command, sweep: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

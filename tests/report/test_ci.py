@@ -152,8 +152,8 @@ def test_a_reader_checks_it_in_a_minute() -> None:
     every = counted(written(Service.GITHUB))
     pull_request, comment, nightly = map(counted, re.split("\n  (?=comment:|nightly:)", written(Service.GITHUB)))
     assert (
-        f"Of the {every} lines of GitHub's workflow without comments, the head and a pull request's job have "
-        f"{pull_request}, the job that comments has {comment}, and the nightly job {nightly}." in decided
+        f"GitHub's workflow has {every} lines without its comments. The head and a pull request's job have "
+        f"{pull_request}, the job that comments {comment}, the nightly job {nightly}." in decided
     )
     assert pull_request <= 30 and counted(written(Service.GITLAB)) <= 40
     commands = [script for script in scripts(loaded(Service.GITHUB)) if "\n" not in script]

@@ -297,6 +297,22 @@ def test_pictures_of_what_the_table_shows(browser: Browser, ranked: pd.DataFrame
         assert sorted(dots["customdata"]) == sorted(some.index)
 
 
+def test_buttons_that_save_a_picture_cover_none_of_its_words(browser: Browser, file: Path) -> None:
+    covered = """() => [...document.querySelectorAll(".plot .modebar-btn")].flatMap((button) => {
+        const own = button.getBoundingClientRect();
+        const texts = [...button.closest(".plot").querySelectorAll(".infolayer text")].filter((text) => {
+            const { left, right, top, bottom } = text.getBoundingClientRect();
+            return left < own.right && own.left < right && top < own.bottom && own.top < bottom;
+        });
+        return texts.map((text) => `${button.closest("[data-picture]").id}: ${text.textContent}`);
+    })"""
+    for width in (390, 1440):
+        with _ready(browser, file, width=width) as (page, _):
+            all_drawn(page)
+            assert page.locator(".plot .modebar-btn").count() > 8
+            assert page.evaluate(covered) == []
+
+
 def test_a_search_that_finds_nothing_leaves_no_dot_and_another_draws_them_again(browser: Browser, file: Path) -> None:
     def each(what: str) -> str:
         return f"[...document.querySelectorAll('[data-picture]:not([hidden])')].map((figure) => {what})"

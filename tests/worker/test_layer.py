@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -40,6 +42,19 @@ def asked(case: Case) -> Spec:
 
 def made(**settings: object) -> Layer:
     return Layer(asked(Case(**{"problem": PLAIN, **settings})), CPU)
+
+
+@pytest.mark.slow
+def test_a_layer_is_made_without_sympy() -> None:
+    """torch's own ways to empty parameters import it, in each worker anew."""
+    code = (
+        "import json, sys, torch; from convbench.worker.layer import Layer; from convbench.worker.spec import Spec; "
+        "layer = Layer(Spec.from_json(json.loads(sys.argv[1])), torch.device('cpu')); layer.step(); "
+        "print(type(layer.module).__name__, layer.module.weight.device, 'sympy' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, json.dumps(spec(Case(problem=PLAIN), 0))]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["Conv2d", "cpu", "False"]
 
 
 def test_the_worker_knows_what_it_is_told_once() -> None:

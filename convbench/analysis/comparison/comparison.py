@@ -384,6 +384,6 @@ def _rule(figures: _Figures, place: int, *, moved: bool, flag: int) -> tuple[Ver
         held = "0 %" if figures.low[place] <= 1 <= figures.high[place] else "the common shift"
         return Verdict.INCONCLUSIVE, f"its interval contains {held}: use ab"
     if not figures.is_sensitive[place]:
-        unseen = units.percent(float(figures.unseen[place]) - 1)
+        unseen = units.apart(float(figures.unseen[place]) - 1)
         return Verdict.INCONCLUSIVE, f"a change of up to {unseen} would not be seen: use ab"
     return Verdict.UNCHANGED, own

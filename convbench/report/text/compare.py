@@ -180,10 +180,10 @@ def seen_text(comparison: Comparison) -> str:
     typical, worst = comparison.smallest_seen
     if math.isnan(typical):
         return "no change would have been seen"
-    if units.percent(worst) == units.percent(typical):
-        return f"a change of {units.percent(typical)} would have been seen in each judged case"
-    seen = f"a change of {units.percent(typical)} would have been seen in half of the judged cases"
-    return f"{seen}, {units.percent(worst)} in each"
+    if units.apart(worst) == units.apart(typical):
+        return f"a change of {units.apart(typical)} would have been seen in each judged case"
+    seen = f"a change of {units.apart(typical)} would have been seen in half of the judged cases"
+    return f"{seen}, {units.apart(worst)} in each"
 
 
 def reasons(comparison: Comparison) -> list[str]:

@@ -147,7 +147,10 @@ export class Pictures {
     const { draw, needs } = this.pictures[name];
     const source = needs ? this.read[needs] : null;
     const { traces, layout, summary, fold } = draw({ cases: this.cases, rows: this.rows(), source, choice, look });
-    layout.margin.t = Math.max(layout.margin.t, SAVE_HEIGHT);
+    if (matchMedia(BELOW).matches) {
+      layout.margin.b += HEIGHT_BELOW;
+      layout.height += HEIGHT_BELOW;
+    } else layout.margin.t = Math.max(layout.margin.t, SAVE_HEIGHT);
     layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: paper(look.theme).muted, activecolor: paper(look.theme).ink };
     for (const trace of traces) trace.showlegend ??= false; // legends name values, not traces
     plot.style.height = `${layout.height}px`;
@@ -223,8 +226,10 @@ function showFold(details) {
   details.replaceChildren(details.querySelector("summary"), details.fold.content());
 }
 
-/** Room above every picture for the buttons that save it, pixels. */
+/** Room for the buttons that save a picture, pixels: above it, or in narrow windows below its title (report.css). */
 const SAVE_HEIGHT = 24;
+const HEIGHT_BELOW = 38;
+const BELOW = "(max-width: 560px)";
 const SAVED = { width: null, height: null, scale: 2 };
 const FORMATS = ["svg", "png"];
 let savingConfig = null;
