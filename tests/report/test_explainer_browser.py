@@ -49,7 +49,7 @@ def shown(
     case = case if isinstance(case, Case) else Case(problem=case)
     file = folder / explain_page.file_name(case)
     file.write_text(explain_page.render(case), encoding="utf-8")
-    with opened(browser, file, width=width, scheme=scheme) as seen:
+    with opened(browser, file, width=width, scheme=scheme, motion="usual") as seen:
         seen.page.wait_for_selector("html[data-ready]", state="attached")
         yield seen.page
         _without_trouble(seen, file)
