@@ -33,8 +33,8 @@ ARGUMENTS = (
 #: How long the browser waits for a page, an element or an event before a test fails, in milliseconds: on a busy machine
 #: playwright's own 30 s are too few.
 PATIENCE_MS = 90_000
-#: A page draws what is out of view (`drawRest`) when the browser is idle, and what is 400 pixels away at once. That takes
-#: most of its time, so a test asks for it.
+#: A page draws what is out of view (`drawRest`) when the browser is idle, and what is 400 pixels away at once. That
+#: takes most of its time, so a test asks for it.
 _BUSY = """{
     const Watch = window.IntersectionObserver;
     window.IntersectionObserver = class extends Watch {
