@@ -33,9 +33,13 @@ ARGUMENTS = (
 #: How long the browser waits for a page, an element or an event before a test fails, in milliseconds: on a busy machine
 #: playwright's own 30 s are too few.
 PATIENCE_MS = 90_000
-#: A page draws what is out of view (`drawRest`) when the browser is idle. That takes most of its time, so a test asks
-#: for it.
+#: A page draws what is out of view (`drawRest`) when the browser is idle, and what is 400 pixels away at once. That
+#: takes most of its time, so a test asks for it.
 _BUSY = """{
+    const Watch = window.IntersectionObserver;
+    window.IntersectionObserver = class extends Watch {
+        constructor(then, options) { super(then, { ...options, rootMargin: "0px" }); }
+    };
     const [waiting, idle] = [[], window.requestIdleCallback];
     window.requestIdleCallback = (then, options) =>
         new Error().stack.includes("drawRest") ? waiting.push(then) : idle(then, options);
@@ -107,11 +111,16 @@ def opened(
     scripts: str = "on",
     view: str = "",
     draws: str = "near",
+    motion: str = "reduce",
 ) -> Iterator[Opened]:
-    """The file opened from disk as a reader would, at a link's `view`; what is out of view is left to all_drawn."""
+    """The file opened from disk as a reader would, at a link's `view`; what is out of view is left to all_drawn.
+
+    The reader wants no motion: a page that scrolls smoothly draws each picture on the way.
+    """
     context = browser.new_context(
         viewport={"width": width, "height": 900},
         color_scheme="dark" if scheme == "dark" else "light",
+        reduced_motion="reduce" if motion == "reduce" else "no-preference",
         java_script_enabled=scripts == "on",
     )
     seen = Opened(page=context.new_page())

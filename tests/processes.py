@@ -17,9 +17,9 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(HERE) + (os.pathsep + path if path else "")}
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(folder: Path, *arguments: str, module: str = "convbench") -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "convbench", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,

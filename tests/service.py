@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import processes
+import pytest
 import synthetic
+import usual_priority
 import uvicorn
 from commands import store as store_run
 from starlette.testclient import TestClient
 
 from convbench.model.result import Run
 from convbench.store import Store
+from convbench.web import helper
 from convbench.web.app import application
 from convbench.web.feed import Feed
 from convbench.web.pages import Pages
@@ -39,7 +42,8 @@ def serving(
     db: Path, *, address: str = "127.0.0.1", url: str = HERE, root: str = "", **settings: Any
 ) -> Iterator[tuple[TestClient, Service]]:
     """A client of a service on this database that measures nothing; the client's requests come from `address`."""
-    with Store.create(str(db)) as store:
+    with pytest.MonkeyPatch.context() as patched, Store.create(str(db)) as store:
+        patched.setattr(helper, "_serve", usual_priority.helping)
         pages = Pages(store, str(db))
         service = Service(
             settings=Settings(db=str(db), measures=False, root_path=root, **settings),
@@ -95,7 +99,7 @@ def filled(db: Path, *runs: Run) -> Path:
 @contextmanager
 def started(folder: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A service in a process of its own, in this folder, with its address; it ends with the block."""
-    process = processes.start(folder, "serve", "--port", "0", *options)
+    process = processes.start(folder, "serve", "--port", "0", *options, module=usual_priority.__name__)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -168,7 +168,7 @@ def caller(hosts: Hosts, tmp_path: Path, state: Path) -> Iterator[Caller]:
 
 def shards_left(state: Path) -> list[str]:
     """The processes of shards and their workers on this machine that still run, after some seconds of grace."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while True:
         found = []
         for process in psutil.process_iter():

@@ -60,6 +60,7 @@ def _redrawn(page: Page, act: Any) -> list[dict[str, Any]]:
     """The traces after something that has the picture drawn anew."""
     before = page.get_attribute("#picture-ratios", "data-drawn")
     act()
+    page.locator("#picture-ratios").scroll_into_view_if_needed()  # out of view it waits
     until(page, "(before) => document.querySelector('#picture-ratios').dataset.drawn !== before", before)
     return _drawn(page)
 

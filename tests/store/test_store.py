@@ -584,7 +584,7 @@ def python(code: str, *arguments: object, **options: Any) -> subprocess.Popen[st
 
 def outcome(process: subprocess.Popen[str]) -> str:
     """What it printed; fails with its traceback where it failed."""
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     return out.strip()
 
@@ -621,7 +621,7 @@ def test_run_killed_at_any_moment_is_whole_and_resumable(url: str) -> None:
 
 
 @pytest.mark.slow
-def test_eight_processes_make_and_write_one_database_at_once(url: str) -> None:
+def test_four_processes_make_and_write_one_database_at_once(url: str) -> None:
     code = """
         while time.time() < float(sys.argv[2]):
             time.sleep(0.001)
@@ -635,10 +635,10 @@ def test_eight_processes_make_and_write_one_database_at_once(url: str) -> None:
             print(run_id)
     """
     at_once = time.time() + 4  # by then all have imported what they need
-    ids = {outcome(process) for process in [python(code, url, at_once) for _ in range(8)]}
+    ids = {outcome(process) for process in [python(code, url, at_once) for _ in range(4)]}
     with Store.open(url) as store:
         assert {summary.id for summary in store.runs()} == ids
-        assert len(ids) == 8
+        assert len(ids) == 4
         for run_id in ids:
             [every] = {result.blocks for result in store.load(run_id).results}
             assert every == joined([(LAYOUT, visit(CASES[0]).blocks)] * 25)

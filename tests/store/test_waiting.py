@@ -568,21 +568,21 @@ def test_run_of_a_living_process_is_left_to_it(postgres: Server) -> None:
 
 
 @pytest.mark.slow
-def test_eight_runs_at_once_into_one_database(postgres: Server, undisturbed: Content) -> None:
+def test_four_runs_at_once_into_one_database(postgres: Server, undisturbed: Content) -> None:
     url = postgres.new_database()
     here = str(Path(__file__).parent.parent)
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(RUNS), here, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        for _ in range(8)
+        for _ in range(4)
     ]
     for process in processes:
         _, err = process.communicate(timeout=200)
         assert (process.returncode, err) == (0, b"")
     with Store.open(url) as store:
         ids = [summary.id for summary in store.runs()]
-    assert len(ids) == 8
+    assert len(ids) == 4
     for run_id in ids:
         assert content(url, run_id) == undisturbed
     assert list(Path("reports/waiting").iterdir()) == []

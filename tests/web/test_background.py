@@ -9,7 +9,7 @@ from typing import Any
 from convbench.errors import DatabaseError, RequestError
 from convbench.web.background import Background, Found, Task
 
-LONG_S = 30.0
+LONG_S = 90.0
 
 
 class FakeHelper:

@@ -40,7 +40,7 @@ def test_a_service_may_stop_at_any_moment_of_a_call(pause_s: float) -> None:
     asking.start()
     time.sleep(pause_s)
     helper.close()
-    asking.join(30)
+    asking.join(90)
     assert not asking.is_alive() and not helper.is_running
     assert [isinstance(error, LaterError) for error in errors] == [True], errors
     with pytest.raises(BusyError, match="the service stops"):

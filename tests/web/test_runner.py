@@ -102,7 +102,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 def until(job: Job, store: Store, *states: JobState) -> Job:
     """The job once it is in one of these states."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     while (found := Jobs(store).get(job.id)).state not in states:
         assert time.monotonic() < end, found
         time.sleep(0.01)
@@ -213,7 +213,7 @@ def test_what_a_killed_service_left_is_ended_and_queued_again(
     script(BEGUN)
     with running(store, made=lambda run_id: b""):
         until(job, store, JobState.REPORTED)
-        assert orphan.wait(30) != 0, "it does not measure beside its successor"
+        assert orphan.wait(90) != 0, "it does not measure beside its successor"
     assert states(store, job) == ["queued", "running", "queued", "running", "measured", "reported"]
     assert Jobs(store).get(other.id).state is JobState.RUNNING, "nothing is known of services on other hosts"
 
@@ -311,7 +311,7 @@ def test_a_page_that_fails_loses_nothing(store: Store, script: Callable[[str], N
     script(BEGUN)
     with running(store, made=fails):
         job = submitted(store)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 90
         while not (kept := Jobs(store).get(job.id)).is_over:
             assert time.monotonic() < end
             time.sleep(0.01)
@@ -391,7 +391,7 @@ def test_the_runner_queues_what_is_due(store: Store, script: Callable[[str], Non
     )
     made = schedules.make(store, wanted, FOUND, by="ann", at=datetime.now(UTC) - timedelta(days=3))
     with running(store, made=lambda run_id: b"", schedule_check=lambda text: FOUND):
-        end = time.monotonic() + 30
+        end = time.monotonic() + 90
         while (job_id := Schedules(store).get(made.id).last_job_id) is None:
             assert time.monotonic() < end
             time.sleep(0.01)
@@ -417,7 +417,7 @@ def test_a_schedule_whose_check_takes_long_stays_due_for_a_while(
     )
     made = schedules.make(store, wanted, FOUND, by="ann", at=datetime.now(UTC) - timedelta(days=366))
     with running(store, made=lambda run_id: b"", schedule_check=check):
-        end = time.monotonic() + 30
+        end = time.monotonic() + 90
         while Schedules(store).get(made.id).next_at == made.next_at:
             assert time.monotonic() < end
             time.sleep(0.01)
@@ -438,7 +438,7 @@ def test_a_job_waits_for_a_persons_run_on_its_device_and_says_so(
         with held(["cpu"], what="resnet50", waiting=pytest.fail, message=pytest.fail):
             job = submitted(store)
             one.wake()
-            end = time.monotonic() + 60
+            end = time.monotonic() + 90
             while not any("in use by another run" in line for line in log(store, job)):
                 assert time.monotonic() < end, log(store, job)
                 time.sleep(0.05)

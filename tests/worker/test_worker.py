@@ -399,7 +399,7 @@ def test_a_worker_dies_with_its_conductor_even_inside_a_hung_call() -> None:
         time.sleep(0.3)  # into the hung call
         conductor.send_signal(signal.SIGKILL)
         conductor.wait()
-        psutil.wait_procs([worker], timeout=10)
+        psutil.wait_procs([worker], timeout=60)
         assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
     finally:
         conductor.kill()
