@@ -41,6 +41,8 @@ _PLAIN = Settings()
 #: Seconds before a job goes on whose hosts were lost, and what is said of it meanwhile.
 LOST_S = 60.0
 LOST = "hosts or their cluster were lost; it goes on with them in a minute"
+#: Seconds that no pause of a job exceeds: one that is to wait longer was told so by a clock that was wrong.
+AHEAD_S = 3600.0
 #: How often the sweep of a schedule that is due is checked, where the check takes too long on a busy machine.
 MOST_CHECKS = 10
 
@@ -146,7 +148,7 @@ class Runner:
                 folder.remove()
 
     def _claimed(self) -> Job | None:
-        job = self._jobs.claim(self.owner, now())
+        job = self._jobs.claim(self.owner, now(), ahead=_in(AHEAD_S))
         if job is not None:
             self._feed.notify(job.id)
         return job

@@ -235,6 +235,16 @@ def test_the_next_service_says_which_run_the_job_began(store: Store, script: Cal
     assert not JobFolder.of(job.id).path.exists()
 
 
+def test_a_clock_that_was_a_year_ahead_delays_no_job_by_a_year(store: Store, script: Callable[[str], None]) -> None:
+    script(BEGUN)
+    job = submitted(store)
+    Jobs(store).claim(ME, "9999")
+    year = (datetime.now(UTC) + timedelta(days=365)).isoformat(timespec="microseconds")
+    Jobs(store).end(job.id, ME, JobState.QUEUED, year, not_before=year)
+    with running(store, made=lambda run_id: b""):
+        until(job, store, JobState.REPORTED)
+
+
 def test_the_log_of_a_job_is_stored_when_the_database_takes_it_again(
     store: Store, script: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
