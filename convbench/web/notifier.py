@@ -32,7 +32,7 @@ from convbench.web.webhook import Outcome
 
 #: Seconds between two looks for messages that are due, and for silent hosts and old messages.
 LOOK_S, WATCH_S = 5.0, 60.0
-#: A message that is due later than this was told so by a clock that was wrong.
+#: No pause of a message is longer: one that is due later has its time from a clock that was wrong.
 AHEAD = timedelta(seconds=2 * max(PAUSES_S))
 #: Messages that are sent at the same time. Those to mail and chat have a process each while they are sent.
 MOST_AT_ONCE = 4

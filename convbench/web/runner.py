@@ -41,7 +41,7 @@ _PLAIN = Settings()
 #: Seconds before a job goes on whose hosts were lost, and what is said of it meanwhile.
 LOST_S = 60.0
 LOST = "hosts or their cluster were lost; it goes on with them in a minute"
-#: Seconds that no pause of a job exceeds: one that is to wait longer was told so by a clock that was wrong.
+#: No pause of a job is longer, seconds: one that waits longer has its time from a clock that was wrong.
 AHEAD_S = 3600.0
 #: How often the sweep of a schedule that is due is checked, where the check takes too long on a busy machine.
 MOST_CHECKS = 10
