@@ -70,7 +70,7 @@ class Child(ABC):
         self._store, self._jobs = store, Jobs(store)
         self._job, self._owner, self._db, self._notify = job, owner, db, notify
         self._begun = self._noted = job.run_id or job.campaign_id
-        #: What the subprocess reads and writes. The runner removes it once the job's end is stored.
+        #: Files for the subprocess and from it. The runner removes the folder once the end of the job is stored.
         self.folder = JobFolder.of(job.id)
         self._interrupted = threading.Event()
         self._lines = 0
