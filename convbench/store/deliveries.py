@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy import delete as deleting
 
 from convbench.errors import ChannelNotFoundError, ConflictError, StoreError
@@ -35,12 +35,16 @@ class Deliveries:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def claim(self, owner: Writer, now: str, *, busy: Collection[str] = ()) -> Outgoing | None:
+    def claim(
+        self, owner: Writer, now: str, *, busy: Collection[str] = (), ahead: str | None = None
+    ) -> Outgoing | None:
         """Make the message that is due longest the owner's and SENDING; None where none is due.
 
-        `busy` are the ids of channels whose messages wait.
+        `busy` are the ids of channels whose messages wait. A message that is due after `ahead` has its time from a
+        clock that was wrong, and is due now.
         """
-        due = [_deliveries.state == _WAITING, _deliveries.due_at <= now]
+        late = () if ahead is None else (_deliveries.due_at > ahead,)
+        due = [_deliveries.state == _WAITING, or_(_deliveries.due_at <= now, *late)]
         if busy:
             due.append(_deliveries.channel_key.not_in(select(_channels.key).where(_channels.id.in_(busy))))
         query = select(schema.deliveries).where(*due).order_by(_deliveries.due_at, _deliveries.key).limit(1)

@@ -96,17 +96,18 @@ class Jobs:
 
     # ---- what the service that runs jobs does
 
-    def claim(self, owner: Writer, now: str) -> Job | None:
+    def claim(self, owner: Writer, now: str, *, ahead: str | None = None) -> Job | None:
         """Make the next job for the owner's host the owner's and RUNNING; None where there is none.
 
         Left out are jobs for other hosts, and those whose next try comes later. A job waits for a running one of this
         host that would disturb it, whichever service runs that one. Of several services that ask at once, each gets
-        another job.
+        another job. A next try after `ahead` has its time from a clock that was wrong, and comes now.
         """
+        late = () if ahead is None else (_jobs.not_before > ahead,)
         wanted = [
             _jobs.state == JobState.QUEUED.value,
             or_(_jobs.host.is_(None), _jobs.host == owner.host),
-            or_(_jobs.not_before.is_(None), _jobs.not_before <= now),
+            or_(_jobs.not_before.is_(None), _jobs.not_before <= now, *late),
         ]
         running = select(_jobs.devices).where(_jobs.state == JobState.RUNNING.value, _jobs.owner_host == owner.host)
         with self._store.writing() as connection:

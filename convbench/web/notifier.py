@@ -13,12 +13,12 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from convbench.actions import notices, silence
 from convbench.actions.jobs import now
 from convbench.errors import ConvbenchError, StoreError
-from convbench.model.notice import ChannelService, Outgoing
+from convbench.model.notice import PAUSES_S, ChannelService, Outgoing
 from convbench.store.channels import Channels
 from convbench.store.deliveries import Deliveries
 from convbench.store.store import Store
@@ -32,6 +32,8 @@ from convbench.web.webhook import Outcome
 
 #: Seconds between two looks for messages that are due, and for silent hosts and old messages.
 LOOK_S, WATCH_S = 5.0, 60.0
+#: No pause of a message is longer: one that is due later has its time from a clock that was wrong.
+AHEAD = timedelta(seconds=2 * max(PAUSES_S))
 #: Messages that are sent at the same time. Those to mail and chat have a process each while they are sent.
 MOST_AT_ONCE = 4
 
@@ -91,9 +93,9 @@ class Notifier:
         What became of earlier ones is stored first.
         """
         self._store_ends()
-        begun = 0
+        begun, ahead = 0, (datetime.now(UTC) + AHEAD).isoformat(timespec="microseconds")
         while not self._stopping and len(self._sending) < MOST_AT_ONCE:
-            message = self._deliveries.claim(self.owner, at, busy=self._sending.keys())
+            message = self._deliveries.claim(self.owner, at, busy=self._sending.keys(), ahead=ahead)
             if message is None:
                 break
             self._sending[message.channel.id] = self._pool.submit(self._send, message)

@@ -41,6 +41,8 @@ _PLAIN = Settings()
 #: Seconds before a job goes on whose hosts were lost, and what is said of it meanwhile.
 LOST_S = 60.0
 LOST = "hosts or their cluster were lost; it goes on with them in a minute"
+#: No pause of a job is longer, seconds: one that waits longer has its time from a clock that was wrong.
+AHEAD_S = 3600.0
 #: How often the sweep of a schedule that is due is checked, where the check takes too long on a busy machine.
 MOST_CHECKS = 10
 
@@ -104,13 +106,15 @@ class Runner:
         return self._thread.is_alive()
 
     def _loop(self) -> None:
-        recovered = False
+        begun = False
         while not self._stopping:
             pause_s = LOOK_S
             try:
-                if not recovered:
-                    self._recover()
-                    recovered = True
+                self._recover()
+                if not begun:
+                    for job_id, folder in job_folder.left():
+                        self._remove(job_id, folder)
+                    begun = True
                     listing.refresh(self._store)  # the first list then waits for nothing
                 self._queue_due()
                 while not self._stopping and (job := self._claimed()):
@@ -127,7 +131,7 @@ class Runner:
             self._wake.clear()
 
     def _recover(self) -> None:
-        """Queue again what services of this host left running when they were killed."""
+        """Queue again what services of this host left running when they were killed, also while this one ran."""
         for owned in self._jobs.running():
             if owned.owner is None or not owned.owner.is_gone():
                 continue  # a service that lives, or one of another host, of which nothing is known
@@ -136,8 +140,6 @@ class Runner:
             if self._jobs.requeue(owned, now()):
                 logger.info("a job of a service that had ended is queued again", extra={"facts": {"job": owned.job.id}})
                 self._feed.notify(owned.job.id)
-        for job_id, folder in job_folder.left():
-            self._remove(job_id, folder)
 
     def _remove(self, job_id: str, folder: JobFolder) -> None:
         """Remove the folder of a job that is measured or has ended; one of another database stays."""
@@ -146,7 +148,7 @@ class Runner:
                 folder.remove()
 
     def _claimed(self) -> Job | None:
-        job = self._jobs.claim(self.owner, now())
+        job = self._jobs.claim(self.owner, now(), ahead=_in(AHEAD_S))
         if job is not None:
             self._feed.notify(job.id)
         return job

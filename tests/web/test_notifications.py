@@ -109,6 +109,20 @@ def test_a_message_that_never_arrives_is_given_up_shown_and_sent_again(served: t
         assert (found["id"], found["state"], found["tries"]) == (gone, "failed", 1), "nobody is there for ever"
 
 
+def test_a_clock_that_was_a_year_ahead_delays_no_message_by_a_year(served: tuple[TestClient, Service]) -> None:
+    client, service_ = served
+    with receiving() as receiver:
+        message = asked(client, made(client, receiver))
+        me, year = Writer.of_this_process(), timedelta(days=365)
+        claimed = Deliveries(service_.store).claim(me, LAST)
+        assert claimed is not None
+        Deliveries(service_.store).failed(claimed, me, (datetime.now(UTC) + year).isoformat(), "it answered 500")
+        sender = notifier(service_.store)
+        assert sender.begin_due(datetime.now(UTC).isoformat()) == 1
+        sender.wait()
+        assert [headers["webhook-id"] for headers, _ in receiver.got] == [message]
+
+
 def test_a_slow_receiver_delays_no_other_channel(served: tuple[TestClient, Service]) -> None:
     client, service_ = served
     answered = threading.Event()

@@ -18,7 +18,9 @@ from service import serving
 
 from convbench.actions.jobs import new_job, now, submit
 from convbench.store import Store
+from convbench.store.jobs import Jobs
 from convbench.web.retention import WHO, Retention
+from convbench.web.routes import operating
 
 
 def test_old_runs_are_deleted_and_never_a_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +109,22 @@ def test_a_backup_replaces_nothing_and_a_server_has_its_own_program(command: Com
     assert said.code == 2 and "cannot copy" in said.err
     said = command("backup", str(tmp_path / "x"), "--db", "postgresql://joe:s3cret@127.0.0.1:1/runs")
     assert said.code == 2 and "pg_dump" in said.err and "s3cret" not in said.err
+
+
+def test_a_database_that_does_not_answer_is_said_and_the_process_is_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(operating, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(Jobs, "counts", lambda self: over.wait(60))
+    with serving(tmp_path / "runs.db") as (client, _):
+        try:
+            for _ in range(3):
+                answer = client.get("/readyz")
+                assert answer.status_code == 503 and "the database does not answer" in answer.text
+            assert client.get("/healthz").text == "ok\n"
+        finally:
+            over.set()
 
 
 UNIT = re.compile(r"```ini\n(.*?)```", re.DOTALL)

@@ -17,6 +17,7 @@ from convbench import units
 from convbench.errors import RequestError
 from convbench.store.writer import Writer
 from convbench.web import pages, room
+from convbench.web.routes import operating
 
 MINE = Writer.of_this_process()
 
@@ -74,6 +75,12 @@ def test_what_cannot_be_kept_is_a_problem_of_the_service_and_names_no_path(
         assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
         assert answer.json()["detail"] == "the service cannot keep what it made: No space left on device"
         assert str(temporary) not in answer.text
+
+
+def test_the_documentation_has_the_limits_of_the_code() -> None:
+    text = " ".join((Path(__file__).parents[2] / "docs" / "service.md").read_text(encoding="utf-8").split())
+    assert f"does not answer within {operating.PATIENCE_S:.0f} s" in text
+    assert f"has less than {room.LEAST_FREE / 2**20:.0f} MiB free" in text
 
 
 def test_folders_of_killed_services_are_removed_and_no_others(temporary: Path) -> None:

@@ -218,6 +218,27 @@ def test_what_a_killed_service_left_is_ended_and_queued_again(
     assert Jobs(store).get(other.id).state is JobState.RUNNING, "nothing is known of services on other hosts"
 
 
+def test_a_service_that_is_killed_beside_another_one_blocks_no_device(
+    store: Store, script: Callable[[str], None]
+) -> None:
+    """Both share a host and a database; the other one goes on with what the killed one measured."""
+    script(BEGUN)
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = measuring.started(other.pid)
+    assert started is not None
+    with running(store, made=lambda run_id: b"") as one:
+        job = submitted(store)
+        Jobs(store).claim(replace(ME, pid=other.pid, started=started), "9999")
+        second = submitted(store)
+        time.sleep(0.5)
+        assert [Jobs(store).get(each.id).state for each in (job, second)] == [JobState.RUNNING, JobState.QUEUED]
+        other.communicate(b"\n")
+        one.wake()
+        for each in (job, second):
+            until(each, store, JobState.REPORTED)
+        assert Jobs(store).get(job.id).tries == 0
+
+
 @pytest.mark.parametrize("known", ["the database", "the folder alone"])
 def test_the_next_service_says_which_run_the_job_began(store: Store, script: Callable[[str], None], known: str) -> None:
     """`convbench run` then goes on with it, or does not measure it again where it is finished."""
@@ -233,6 +254,16 @@ def test_the_next_service_says_which_run_the_job_began(store: Store, script: Cal
         ended = until(job, store, JobState.REPORTED)
     assert log(store, job)[-1] == RUN.id == ended.run_id
     assert not JobFolder.of(job.id).path.exists()
+
+
+def test_a_clock_that_was_a_year_ahead_delays_no_job_by_a_year(store: Store, script: Callable[[str], None]) -> None:
+    script(BEGUN)
+    job = submitted(store)
+    Jobs(store).claim(ME, "9999")
+    year = (datetime.now(UTC) + timedelta(days=365)).isoformat(timespec="microseconds")
+    Jobs(store).end(job.id, ME, JobState.QUEUED, year, not_before=year)
+    with running(store, made=lambda run_id: b""):
+        until(job, store, JobState.REPORTED)
 
 
 def test_the_log_of_a_job_is_stored_when_the_database_takes_it_again(
