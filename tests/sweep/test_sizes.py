@@ -130,6 +130,6 @@ def test_four_numbers_of_padding_have_an_answer_of_their_own(written: str) -> No
     )
     assert caught.value.hint is not None
     assert "torch.nn.ZeroPad2d((left, right, top, bottom))" in caught.value.hint
-    assert "module_output_size" in caught.value.hint
+    assert "--module-output-size" in caught.value.hint
     with pytest.raises(RequestError, match="got a list of 4"):
         of_option("stride", "1,2,1,2")
