@@ -135,7 +135,8 @@ def test_many_idle_entries_are_counted() -> None:
 def test_plan_says_so(command: Command, tmp_path: Path) -> None:
     Path("f.yaml").write_text(IDLE)
     said = command("plan", "f.yaml").out
-    assert "\n\n" + "".join(f"note: {note}\n" for note in NOTES) in said, (
+    notes = "".join(f"note: {note}\n" for note in NOTES)
+    assert f"\n\n{notes}" in said, "first: another one is about the threads of this machine"
         "first: another is about this machine's threads"
     )
 
