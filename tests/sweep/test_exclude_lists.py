@@ -137,8 +137,6 @@ def test_plan_says_so(command: Command, tmp_path: Path) -> None:
     said = command("plan", "f.yaml").out
     notes = "".join(f"note: {note}\n" for note in NOTES)
     assert f"\n\n{notes}" in said, "first: another one is about the threads of this machine"
-        "first: another is about this machine's threads"
-    )
 
 
 @pytest.mark.slow
