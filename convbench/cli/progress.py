@@ -124,7 +124,8 @@ class RunProgress:
         text = f"{progress.stage} {progress.process_index + 1} of {progress.processes}"
         cases = f"{progress.process_done} of {units.plural(progress.process_cases, 'case')}"
         if self._bar and self._task is not None:
-            self._read(now)
+            if progress.visits_done:  # before, there is no time to read, and the next look would wait
+                self._read(now)
             done, planned = progress.visits_done, progress.visits_planned
             self._bar.update(self._task, completed=done, total=planned, what=text, cases=cases + problems, left=left)
             self._bar.refresh()
