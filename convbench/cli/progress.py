@@ -59,7 +59,7 @@ class RunProgress:
 
     def listener(self, given: Listener | None = None) -> Listener:
         """Hooks that show progress, beside those of `given` that do not."""
-        every_s = READ_S if self._below and self._terminal else STORE_EVERY_S
+        every_s = 0.0 if self._below and self._terminal else STORE_EVERY_S  # each round, so that the first is shown
         return replace(
             given or Listener(),
             begun=self.begun,
@@ -110,7 +110,9 @@ class RunProgress:
             self._make_bar()
         if self._stage != progress.stage:
             self._stage, self._first, self._began = progress.stage, progress, now
-        if now - self._last < (REDRAW_S if self._bar else LINE_S):
+        # Nothing is shown of any case yet, and there is something now.
+        is_first = bool(self._below and self._bar and not self._text and progress.visits_done)
+        if now - self._last < (REDRAW_S if self._bar else LINE_S) and not is_first:
             return
         self._last = now
         left = self._time_left(progress, now)

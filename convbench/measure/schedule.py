@@ -66,14 +66,16 @@ def prepare_limit_s(case: Case, timeout_s: float) -> float:
 #: Pause between blocks of different workers, seconds: the previous worker goes to sleep in it.
 CHANGE_PAUSE_S = 0.001
 #: In a sweep of more cases than this, the block of a reference layer lasts this share of a case's block. A round of 30
-#: cases becomes at most a tenth longer. In a small sweep references may cost more, and repeat better.
-FEW_CASES = 10
+#: cases becomes at most a tenth longer. In a small sweep references may cost more, and repeat better. Where a case has
+#: fewer seconds than this they may not: in `convbench time` they would take twice as long as all cases.
+FEW_CASES, FEWEST_SECONDS = 10, 0.5
 REFERENCE_SHARE = 0.2
 
 
 def reference_seconds(cases: int, measure: Measure) -> float:
     """The duration of a reference layer's block in a sweep of so many cases, in seconds."""
-    return block_seconds(measure) * (1 if cases <= FEW_CASES else REFERENCE_SHARE)
+    is_long = cases <= FEW_CASES and measure.max_time >= FEWEST_SECONDS
+    return block_seconds(measure) * (1 if is_long else REFERENCE_SHARE)
 
 
 def blocks_in_run(iteration_s: float, measure: Measure) -> int:

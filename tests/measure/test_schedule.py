@@ -185,3 +185,9 @@ def test_what_is_not_interleaved_is_known() -> None:
 )
 def test_workers_alive_at_once_go_by_free_memory(free_bytes: int, start_bytes: int | None, expected: int) -> None:
     assert schedule.workers_at_once(free_bytes, start_bytes) == expected
+
+
+@pytest.mark.parametrize(("cases", "max_time", "share"), [(10, 2.0, 1), (11, 2.0, 0.2), (4, 0.5, 1), (4, 0.3, 0.2)])
+def test_references_cost_more_only_where_few_cases_have_time_enough(cases: int, max_time: float, share: float) -> None:
+    measure = replace(Measure(), max_time=max_time)
+    assert schedule.reference_seconds(cases, measure) == share * schedule.block_seconds(measure)
