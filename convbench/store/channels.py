@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, delete, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
-from convbench.errors import ChannelNotFoundError, ConflictError, RequestError, StoreError
+from convbench.errors import ChannelNotFoundError, RequestError, StoreError
 from convbench.model.notice import Channel, ChannelService, Notice, NoticeKind
 from convbench.store import notices, schema
+from convbench.store.naming import unique
 from convbench.store.runs import AnyRow
 from convbench.store.store import Store
 
@@ -32,7 +31,7 @@ class Channels:
         """Store a new channel. ConflictError where another one has its name; RequestError where there are too many."""
         row = {name: getattr(channel, name) for name in Channel.__slots__}
         row |= {"service": channel.service.value, "kinds": _kinds_text(channel.kinds)}
-        with _naming(channel.name), self._store.writing() as connection:
+        with unique("channel", channel.name), self._store.writing() as connection:
             if connection.execute(select(func.count()).select_from(schema.channels)).scalar_one() >= MOST_CHANNELS:
                 raise RequestError(f"there are {MOST_CHANNELS} channels", hint="delete some first")
             connection.execute(insert(schema.channels), row)
@@ -46,7 +45,7 @@ class Channels:
         """
         given = {"name": name, "url": url, "kinds": None if kinds is None else _kinds_text(kinds)}
         values = {column: value for column, value in given.items() if value is not None}
-        with _naming(name), self._store.writing() as connection:
+        with unique("channel", name), self._store.writing() as connection:
             key = found(connection, channel_id).key
             if values:
                 connection.execute(update(schema.channels).where(_channels.key == key).values(values))
@@ -77,17 +76,6 @@ class Channels:
             key, delivery_id = notices.new_delivery(connection, channel.key, at, at)
             notices.add(connection, channel.key, key, notice)
         return delivery_id
-
-
-@contextmanager
-def _naming(name: str | None) -> Iterator[None]:
-    """Convert the database's error for a name that another channel has; its text holds the row, and so the URL."""
-    try:
-        yield
-    except StoreError as error:
-        if not isinstance(error.__cause__, IntegrityError):
-            raise
-        raise ConflictError(f"there is a channel {name!r} already", hint="give it another name") from None
 
 
 def _kinds_text(kinds: Collection[NoticeKind]) -> str:

@@ -5,17 +5,16 @@ So of several services on one database one queues the job, and a service that is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
-from convbench.errors import ConflictError, ScheduleNotFoundError, StoreError
+from convbench.errors import ConflictError, ScheduleNotFoundError
 from convbench.model.job import Job, JobState
 from convbench.model.schedule import Schedule
 from convbench.store import schema
 from convbench.store.jobs import insert_job
+from convbench.store.naming import unique
 from convbench.store.notices import announce_not_queued
 from convbench.store.runs import AnyRow
 from convbench.store.store import Store
@@ -36,7 +35,7 @@ class Schedules:
     def add(self, schedule: Schedule) -> None:
         """Store a new schedule; ConflictError where another one has its name."""
         row = {name: getattr(schedule, name) for name in Schedule.__slots__}
-        with self._named(schedule.name), self._store.writing() as connection:
+        with unique("schedule", schedule.name), self._store.writing() as connection:
             connection.execute(insert(schema.schedules), row)
 
     def change(self, seen: Schedule, changed: Schedule) -> Schedule:
@@ -48,22 +47,12 @@ class Schedules:
         values = {name: getattr(changed, name) for name in (*_EDITED, "sweep_name")}
         if changed.next_at != seen.next_at:
             values["next_at"] = changed.next_at
-        with self._named(changed.name), self._store.writing() as connection:
+        with unique("schedule", changed.name), self._store.writing() as connection:
             _found(connection, seen.id)
             mine = update(schema.schedules).where(_schedules.id == seen.id, *same)
             if not connection.execute(mine.values(values)).rowcount:
                 raise ConflictError(f"schedule {seen.name!r} was changed meanwhile", hint="look at it again first")
             return _found(connection, seen.id)
-
-    @contextmanager
-    def _named(self, name: str) -> Iterator[None]:
-        """Convert the database's error for a name that another schedule has."""
-        try:
-            yield
-        except StoreError as error:
-            if not isinstance(error.__cause__, IntegrityError):
-                raise
-            raise ConflictError(f"there is a schedule {name!r} already", hint="give it another name") from None
 
     def get(self, schedule_id: str) -> Schedule:
         """The schedule with this id; raises ScheduleNotFoundError."""
