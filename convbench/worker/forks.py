@@ -35,7 +35,7 @@ def main() -> None:
     from . import serve  # noqa: F401 - its import of torch and the worker's modules is what forked workers share
 
     with contextlib.suppress(ImportError):  # torch imports it, and sympy with it, for the first gradient: 0.25 s
-        import torch.fx.experimental.symbolic_shapes  # noqa: F401 - likewise
+        import torch.fx.experimental.symbolic_shapes  # noqa: F401 - forked workers share it too, and import it no more
 
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):  # errors of the import went to the first worker's standard error
